@@ -1,0 +1,68 @@
+# One entry for people and CI. Each target works from a fresh clone: it makes the virtual environment first.
+VENV := .venv
+STAMP := $(VENV)/.stamp
+BIN := $(VENV)/bin
+BENCH_VENV := .venv-bench
+BENCH_STAMP := $(BENCH_VENV)/.stamp
+REQUIREMENTS := requirements-dev.txt requirements.txt meta/ee-requirements.txt
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# mypy and pytest must see the checkout, never another collection path of the caller's.
+unexport ANSIBLE_COLLECTIONS_PATH
+unexport PYTHONPATH
+
+.DEFAULT_GOAL := help
+.PHONY: help venv test lint ansible-lint sanity unit integration demo down bench build clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  %-14s %s\n", $$1, $$2}'
+
+venv: $(STAMP) ## the virtual environment, made anew only when a requirements file changed
+
+$(STAMP): $(REQUIREMENTS)
+	@test -x $(BIN)/python || { python=$$(sh tests/find-python) && echo "$(VENV) from $$python" && $$python -m venv $(VENV); }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(BENCH_STAMP): tests/bench/requirements.txt $(STAMP)
+	@test -x $(BENCH_VENV)/bin/python || $(BIN)/python -m venv $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt
+	@touch $@
+
+test: lint ansible-lint sanity ## everything: lint, types, unit and integration tests
+	@pytest tests/unit tests/integration
+
+lint: $(STAMP) ## ruff, mypy --strict, yamllint, playbook syntax
+	@ruff check .
+	@mypy
+	@yamllint --strict .
+	@ansible-playbook site.yml -i inventories/prod --syntax-check
+
+ansible-lint: $(STAMP) ## ansible-lint, profile production, nothing skipped
+	@ansible-lint
+
+sanity: $(STAMP) ## ansible-test sanity on a copy, without containers
+	@python -m tests.sanity.run
+
+unit: $(STAMP) ## the tests that need no cluster
+	@pytest tests/unit
+
+integration: $(STAMP) ## the tests against real control planes; the first run builds them, about 13 minutes
+	@pytest tests/integration
+
+demo: $(STAMP) ## two local clusters with a mesh on them, then the same run again: it changes nothing
+	@python -m tests.lab up
+	@eval "$$(python -m tests.lab env)" && ansible-playbook site.yml -i inventories/lab && ansible-playbook site.yml -i inventories/lab
+
+down: $(STAMP) ## stop the local clusters
+	@python -m tests.lab down
+
+bench: $(BENCH_STAMP) ## a table beside kubernetes.core, kubectl and the bare LIST; BENCH="--write" puts it into docs/bench.md
+	@python -m tests.bench $(BENCH)
+
+build: $(STAMP) ## the artefact, into build/
+	@ansible-galaxy collection build --force --output-path build
+
+clean: ## stop the local clusters, remove caches and what was built; the virtual environments stay
+	@test ! -x $(BIN)/python || $(BIN)/python -m tests.lab down
+	@rm -rf build .cache .ansible .lab .mypy_cache .pytest_cache .ruff_cache
+	@find plugins tests -name __pycache__ -type d -prune -exec rm -rf {} +
