@@ -58,8 +58,8 @@ def copy_tree(root: Path, target: Path) -> None:
 
 def seed_pip(home: Path) -> None:
     """One stand-in per version of pip that this ansible-test may ask for."""
-    from ansible_test._internal.python_requirements import get_venv_packages  # type: ignore[import-untyped]
     from ansible_test._internal.host_configs import NativePythonConfig  # type: ignore[import-untyped]
+    from ansible_test._internal.python_requirements import get_venv_packages  # type: ignore[import-untyped]
 
     python = NativePythonConfig(version=f"{sys.version_info[0]}.{sys.version_info[1]}", path=sys.executable)
     version = get_venv_packages(python)["pip"]
@@ -101,7 +101,7 @@ def main(options: list[str]) -> int:
     keep_pip_settings(home)
     python = f"{sys.version_info[0]}.{sys.version_info[1]}"
     command = ["ansible-test", "sanity", "--python", python, "--color", "no", *options]
-    return subprocess.run(command, cwd=COPY, env=environment(home), stdin=subprocess.DEVNULL).returncode
+    return subprocess.run(command, cwd=COPY, env=environment(home), stdin=subprocess.DEVNULL, check=False).returncode
 
 
 if __name__ == "__main__":
