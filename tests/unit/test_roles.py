@@ -1,0 +1,135 @@
+"""Roles, playbooks and inventories: what repeats the tree or each other is compared, what the data says is rendered."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
+PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
+INVENTORIES = sorted(path.name for path in (ROOT / "inventories").iterdir())
+ROLE_OF = {
+    "install": "install",
+    "cross_cluster": "cross_cluster_gateway",
+    "security": "security",
+    "telemetry": "telemetry",
+}
+
+
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def options(role: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = load(ROOT / "roles" / role / "meta/argument_specs.yml")["argument_specs"][
+        "main"
+    ]["options"]
+    return found
+
+
+def ansible(command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name(command), *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_defaults_are_the_argument_spec(role: str) -> None:
+    assert load(ROOT / "roles" / role / "defaults/main.yml") == {
+        name: option["default"] for name, option in options(role).items()
+    }
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_option_is_documented_and_carries_the_roles_name(role: str) -> None:
+    for name, option in options(role).items():
+        assert name.startswith(f"{role}_")
+        assert option["description"], name
+        assert option["type"] != "list" or option["elements"], name
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_option_is_in_the_inventory_page(role: str) -> None:
+    page = (ROOT / "docs/inventory.md").read_text(encoding="utf-8")
+    assert [name for name in options(role) if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.stem)
+def test_a_playbook_is_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 15
+
+
+@pytest.mark.parametrize(("playbook", "role"), ROLE_OF.items())
+def test_a_play_is_one_role_on_any_target(playbook: str, role: str) -> None:
+    (play,) = load(ROOT / "playbooks" / f"{playbook}.yml")
+    expected = load(ROOT / "playbooks/install.yml")[0] | {
+        "name": play["name"],
+        "tags": [playbook],
+        "roles": [{"role": f"meshfleet.istio.{role}"}],
+    }
+    assert play == expected
+    assert play["hosts"] == "{{ target | default('clusters') }}"
+    assert "any_errors_fatal" not in play
+
+
+def test_the_sites_only_import() -> None:
+    assert [list(play) for play in load(ROOT / "site.yml")] == [["name", "ansible.builtin.import_playbook"]]
+    imported = [play["ansible.builtin.import_playbook"] for play in load(ROOT / "playbooks/site.yml")]
+    assert imported == [f"meshfleet.istio.{name}" for name in ROLE_OF]
+
+
+@pytest.mark.parametrize("inventory", INVENTORIES)
+def test_the_site_parses_with_each_inventory(inventory: str) -> None:
+    run = ansible("ansible-playbook", "site.yml", "-i", f"inventories/{inventory}", "--syntax-check")
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_a_tag_selects_one_plays_tasks() -> None:
+    run = ansible("ansible-playbook", "site.yml", "-i", "inventories/prod", "--tags", "security", "--list-tasks")
+    tasks = [line.strip() for line in run.stdout.splitlines() if "TAGS" in line and " : " in line]
+    # Ansible tags the validation of a role's arguments "always".
+    assert [task.partition(" : ")[0] for task in tasks if "always" not in task] == ["meshfleet.istio.security"]
+
+
+@pytest.fixture(scope="module", params=INVENTORIES)
+def hosts(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
+    run = ansible("ansible-inventory", "-i", f"inventories/{request.param}", "--list", "--export")
+    assert run.returncode == 0, run.stderr
+    listing = json.loads(run.stdout)
+    found: dict[str, dict[str, Any]] = listing["_meta"]["hostvars"]
+    common = listing["all"].get("vars", {})
+    return {host: common | own for host, own in found.items()}
+
+
+def test_an_inventory_holds_the_five_parts_of_the_guide(hosts: dict[str, dict[str, Any]]) -> None:
+    for variables in hosts.values():
+        assert variables["install_definition"]["kind"] == "IstioOperator"
+        assert variables["cross_cluster_gateway_gateways"]
+        assert variables["cross_cluster_gateway_virtual_services"]
+        assert variables["security_peer_authentications"]
+        assert variables["security_authorization_policies"]
+        assert variables["telemetry_telemetries"]
+
+
+def test_an_inventory_sets_only_what_roles_know(hosts: dict[str, dict[str, Any]]) -> None:
+    known = {name for role in ROLES for name in options(role)}
+    for variables in hosts.values():
+        ours = {name for name in variables if name.startswith(tuple(f"{role}_" for role in ROLES))}
+        assert ours <= known
+
+
+def test_every_cluster_has_a_network_of_its_own(hosts: dict[str, dict[str, Any]]) -> None:
+    networks = {variables["cluster_network"] for variables in hosts.values()}
+    assert len(networks) == len(hosts)
