@@ -1,0 +1,136 @@
+# Copyright: the meshfleet.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Runs the collection's modules inside Ansible's own worker process where that is safe, else as ordinary modules.
+
+The libraries are imported here, at the top: Ansible loads action plugins before it forks its workers, so that a run pays for
+the imports once and not once per task.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jmespath  # noqa: F401
+import kubernetes.config  # noqa: F401
+import urllib3  # noqa: F401
+import yaml  # noqa: F401
+from ansible.errors import AnsibleActionFail
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.parameters import remove_values
+from ansible.module_utils.errors import UnsupportedError
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.meshfleet.istio.plugins.module_utils import handlers  # noqa: F401
+from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
+from ansible_collections.meshfleet.istio.plugins.module_utils.run import HOST, Entry, perform
+from ansible_collections.meshfleet.istio.plugins.module_utils.sources import manifests_in
+from ansible_collections.meshfleet.istio.plugins.module_utils.task import Task
+
+display = Display()
+Variables = Mapping[str, Any]
+
+
+class ActionModule(ActionBase):
+    """One action for every module of the collection; C(self._task.action) says which."""
+
+    _supports_check_mode = True
+    _supports_async = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        variables = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, variables)
+        args = self._with_sources(dict(self._task.args), variables)
+        args.setdefault("cluster_name", variables.get("inventory_hostname"))
+        if _in_process(self._task, self._connection, variables):
+            result.update(self._run_here(args))
+            return result
+        wrap_async = bool(self._task.async_val) and not self._connection.has_native_async
+        done = self._execute_module(
+            module_name=self._task.action, module_args=args, task_vars=variables, wrap_async=wrap_async
+        )
+        return {**result, **done}
+
+    def _with_sources(self, args: dict[str, Any], variables: Variables) -> dict[str, Any]:
+        """Files and templates are the controller's: read here, vault and all, and passed on as definition."""
+        sources = {key: args.pop(key) for key in ("src", "template") if args.get(key)}
+        if not sources:
+            return args
+        read = {"src": self._read, "template": lambda path: self._templated(path, variables)}
+        try:
+            found = [
+                document
+                for key, paths in sources.items()
+                for document in manifests_in(paths, partial(self._find, key), read[key])
+            ]
+        except MeshError as error:
+            raise AnsibleActionFail(f"{variables.get('inventory_hostname')}: {error} Nothing was applied.") from error
+        definition = args.pop("definition", None) or []
+        return {**args, "definition": [*(definition if isinstance(definition, list) else [definition]), *found]}
+
+    def _find(self, key: str, path: str) -> str:
+        if os.path.isabs(os.path.expanduser(path)):
+            return os.path.expanduser(path)
+        found: str = self._find_needle(  # type: ignore[no-untyped-call]
+            "templates" if key == "template" else "files", path
+        )
+        return found
+
+    def _read(self, path: str) -> str:
+        text: str = self._loader.get_text_file_contents(path)
+        return text
+
+    def _templated(self, path: str, variables: Variables) -> str:
+        templar = self._templar.copy_with_new_env(
+            searchpath=[os.path.dirname(path)], available_variables=dict(variables)
+        )
+        from ansible.template import trust_as_template
+
+        return str(templar.template(trust_as_template(self._read(path)), escape_backslashes=False))
+
+    def _run_here(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        collected: list[dict[str, Any]] = []
+        namespace, collection, name = (self._task.resolved_action or self._task.action).split(".")[-3:]
+        module = importlib.import_module(f"ansible_collections.{namespace}.{collection}.plugins.modules.{name}")
+        token = HOST.set(lambda entry: collected.append(self._perform(entry, args)))
+        try:
+            module.main()
+        finally:
+            HOST.reset(token)
+        return collected[0]
+
+    def _perform(self, entry: Entry, args: Mapping[str, Any]) -> dict[str, Any]:
+        """What AnsibleModule does around a module: validation, defaults, environment, no_log, warnings, invocation."""
+        validated = ArgumentSpecValidator(entry.spec, **entry.constraints).validate(dict(args))
+        if validated.errors:
+            message = validated.errors.msg
+            if isinstance(validated.errors[0], UnsupportedError):
+                message = f"Unsupported parameters for ({self._task.action}) module: {message}"
+            return {"failed": True, "msg": remove_values(message, validated._no_log_values)}
+        task = Task(validated.validated_parameters, self._task.check_mode, self._task.diff, self._progress)
+        result = perform(entry, task)
+        for warning in validated._warnings:
+            result.setdefault("warnings", []).append(
+                f"Both option {warning['option']} and its alias {warning['alias']} are set."
+            )
+        scrubbed: dict[str, Any] = remove_values(result, validated._no_log_values)
+        return scrubbed
+
+    def _progress(self, message: str) -> None:
+        if not self._task.no_log:
+            display.display(message)
+
+
+def _in_process(task: Any, connection: Any, variables: Variables) -> bool:
+    """True when the ordinary module would run on this machine, as this user, in this environment, by this interpreter."""
+    if variables.get("meshfleet_in_process", True) in (False, "false", "no", "0"):
+        return False
+    if task.async_val or task.become or connection.transport != "local" or any(task.environment or ()):
+        return False
+    interpreter = str(variables.get("ansible_python_interpreter") or "auto")
+    return interpreter.startswith("auto") or os.path.realpath(interpreter) == os.path.realpath(sys.executable)

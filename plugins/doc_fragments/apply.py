@@ -1,0 +1,21 @@
+# Copyright: the meshfleet.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The options of group C(apply) in module_utils/options.py."""
+
+    DOCUMENTATION = r"""
+options:
+  force_conflicts:
+    description:
+      - Whether fields that another manager owns with another value are taken over.
+      - Without it, such a field is a failure that names field and owner, and nothing is applied.
+    type: bool
+    default: false
+  concurrency:
+    description: How many requests may be under way to the cluster at a time.
+    type: int
+    default: 8
+"""

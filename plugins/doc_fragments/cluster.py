@@ -1,0 +1,126 @@
+# Copyright: the meshfleet.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """The options of group C(cluster) in module_utils/options.py."""
+
+    DOCUMENTATION = r"""
+options:
+  kubeconfig:
+    description:
+      - Path of a kubeconfig, several paths separated by C(:), or a kubeconfig as a mapping.
+      - Without it, E(KUBECONFIG), then in a pod its service account, then C(~/.kube/config) is used.
+      - Can be set by E(K8S_AUTH_KUBECONFIG).
+    type: raw
+  context:
+    description:
+      - Context of the kubeconfig; without it, its current context.
+      - Can be set by E(K8S_AUTH_CONTEXT).
+    type: str
+  host:
+    description:
+      - Address of the API server. With O(api_key), O(username) or O(client_cert) no kubeconfig is read.
+      - Can be set by E(K8S_AUTH_HOST).
+    type: str
+  api_key:
+    description:
+      - Bearer token.
+      - Can be set by E(K8S_AUTH_API_KEY).
+    type: str
+  username:
+    description:
+      - User for basic authentication.
+      - Can be set by E(K8S_AUTH_USERNAME).
+    type: str
+  password:
+    description:
+      - Password for basic authentication.
+      - Can be set by E(K8S_AUTH_PASSWORD).
+    type: str
+  validate_certs:
+    description:
+      - Whether the API server's certificate is verified; without it, what the kubeconfig says, else it is.
+      - Can be set by E(K8S_AUTH_VERIFY_SSL).
+    type: bool
+    aliases: [verify_ssl]
+  ca_cert:
+    description:
+      - File with the certificates of the authorities that are trusted.
+      - Can be set by E(K8S_AUTH_SSL_CA_CERT).
+    type: path
+    aliases: [ssl_ca_cert]
+  client_cert:
+    description:
+      - File with the client certificate.
+      - Can be set by E(K8S_AUTH_CERT_FILE).
+    type: path
+    aliases: [cert_file]
+  client_key:
+    description:
+      - File with the client certificate's key.
+      - Can be set by E(K8S_AUTH_KEY_FILE).
+    type: path
+    aliases: [key_file]
+  proxy:
+    description:
+      - URL of an HTTP proxy to the API server.
+      - Can be set by E(K8S_AUTH_PROXY).
+    type: str
+  no_proxy:
+    description:
+      - Comma-separated hosts that are reached without the proxy.
+      - Can be set by E(K8S_AUTH_NO_PROXY).
+    type: str
+  proxy_headers:
+    description: Headers for the proxy.
+    type: dict
+    suboptions:
+      proxy_basic_auth:
+        description:
+          - C(user:password) for the proxy.
+          - Can be set by E(K8S_AUTH_PROXY_HEADERS_PROXY_BASIC_AUTH).
+        type: str
+      basic_auth:
+        description:
+          - C(user:password) in the Authorization header that the proxy gets.
+          - Can be set by E(K8S_AUTH_PROXY_HEADERS_BASIC_AUTH).
+        type: str
+      user_agent:
+        description:
+          - User agent that the proxy gets.
+          - Can be set by E(K8S_AUTH_PROXY_HEADERS_USER_AGENT).
+        type: str
+  persist_config:
+    description:
+      - Whether refreshed OIDC tokens are written back to the kubeconfig, which must then be one path.
+      - Can be set by E(K8S_AUTH_PERSIST_CONFIG).
+    type: bool
+  impersonate_user:
+    description:
+      - User to act as.
+      - Can be set by E(K8S_AUTH_IMPERSONATE_USER).
+    type: str
+  impersonate_groups:
+    description:
+      - Groups to act as a member of.
+      - Can be set by E(K8S_AUTH_IMPERSONATE_GROUPS).
+    type: list
+    elements: str
+  cluster_name:
+    description: What the cluster is called in messages; without it, the inventory name of the host.
+    type: str
+  request_timeout:
+    description: Seconds after which a request without an answer is given up.
+    type: float
+    default: 30.0
+  retries:
+    description: How often a request is tried again after a passing failure (connection errors, 429, 500, 502, 503, 504).
+    type: int
+    default: 3
+requirements:
+  - kubernetes
+  - PyYAML
+  - jmespath
+"""

@@ -1,0 +1,118 @@
+"""An IstioOperator from a module's options, and the manifests that istioctl renders from it as something to converge to. Pure.
+
+The IstioOperator API: https://istio.io/latest/docs/reference/config/istio.operator.v1alpha1/.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .errors import MeshError
+from .kinds import TABLE, Kind
+from .manifests import Manifest, plain
+
+_SPEC_OPTIONS = {
+    "profile": "profile",
+    "revision": "revision",
+    "hub": "hub",
+    "tag": "tag",
+    "components": "components",
+    "mesh_config": "meshConfig",
+    "values": "values",
+}
+
+NETWORK_LABEL = "topology.istio.io/network"
+
+PRUNED: tuple[Kind, ...] = tuple(
+    TABLE[key]
+    for key in (
+        ("", "ConfigMap"),
+        ("", "Service"),
+        ("", "ServiceAccount"),
+        ("", "ResourceQuota"),
+        ("apps", "Deployment"),
+        ("apps", "DaemonSet"),
+        ("autoscaling", "HorizontalPodAutoscaler"),
+        ("policy", "PodDisruptionBudget"),
+        ("networking.k8s.io", "NetworkPolicy"),
+        ("rbac.authorization.k8s.io", "Role"),
+        ("rbac.authorization.k8s.io", "RoleBinding"),
+        ("rbac.authorization.k8s.io", "ClusterRole"),
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+        ("networking.istio.io", "EnvoyFilter"),
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
+    )
+)
+"""What a render may hold and a later one may not: more than istioctl itself prunes."""
+
+
+def operator(params: Mapping[str, Any], base: Mapping[str, Any] | None) -> Manifest:
+    """The IstioOperator: C(base) (from definition or src) with the other options laid over it.
+
+    Raises MeshError when the base is none.
+    """
+    iop = plain(base) if base else {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator"}
+    if not isinstance(iop, dict) or iop.get("kind") != "IstioOperator":
+        found = iop.get("kind", "no kind") if isinstance(iop, dict) else type(iop).__name__
+        raise MeshError(
+            f"definition is no IstioOperator but {found}; other manifests belong to the module meshfleet.istio.resources"
+        )
+    metadata = dict(iop.get("metadata") or {})
+    for key, default in (("name", "istio"), ("namespace", "istio-system")):
+        metadata[key] = params.get(key) or metadata.get(key) or default
+    given = {field: plain(params[option]) for option, field in _SPEC_OPTIONS.items() if params.get(option) is not None}
+    spec = overlaid(iop.get("spec") or {}, given)
+    return {**iop, "metadata": metadata, "spec": _with_default_validator(spec)}
+
+
+def _with_default_validator(spec: dict[str, Any]) -> dict[str, Any]:
+    """Without a default revision the charts render no webhook for the objects that name no revision: nothing validates them."""
+    values = spec.get("values") or {}
+    if spec.get("revision") or values.get("defaultRevision") is not None:
+        return spec
+    return {**spec, "values": {**values, "defaultRevision": "default"}}
+
+
+def overlaid(base: Any, over: Any) -> Any:
+    """Mappings are merged deeply, everything else is replaced, as istioctl does with several files."""
+    if isinstance(base, Mapping) and isinstance(over, Mapping):
+        return {
+            **base,
+            **{key: overlaid(base[key], value) if key in base else value for key, value in over.items()},
+        }
+    return over
+
+
+def scope_of(iop: Mapping[str, Any]) -> str:
+    """The prune scope of a control plane: its namespace and name. Raises MeshError when that is no label value."""
+    scope = f"control-plane.{iop['metadata']['namespace']}.{iop['metadata']['name']}"
+    if len(scope) > 63 or not re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", scope):
+        raise MeshError(
+            f"name and namespace of the control plane must form a label value of at most 63 characters, {scope} does not"
+        )
+    return scope
+
+
+def manifests_of(rendered: Sequence[Manifest], iop: Mapping[str, Any]) -> list[Manifest]:
+    """The rendered manifests with the namespaces that they need; the control plane's own carries its network's label.
+
+    istioctl labels a namespace only when it creates it, the usual reason why traffic stays in its cluster.
+    """
+    root = iop["metadata"]["namespace"]
+    namespaces = {root, *(manifest["metadata"].get("namespace") for manifest in rendered)} - {None, ""}
+    network = ((iop["spec"].get("values") or {}).get("global") or {}).get("network")
+    present = {manifest["metadata"]["name"] for manifest in rendered if manifest["kind"] == "Namespace"}
+    return [
+        *(_namespace(name, network if name == root else None) for name in sorted(namespaces - present)),
+        *rendered,
+    ]
+
+
+def _namespace(name: str, network: str | None) -> Manifest:
+    labels = {"labels": {NETWORK_LABEL: network}} if network else {}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, **labels}}

@@ -1,0 +1,282 @@
+"""Brings one cluster to the desired objects: observe, plan, verify, apply, wait. The flow of docs/architecture.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from . import messages
+from .client import Cluster
+from .errors import ApiError, MeshError, PartlyApplied, Unreachable
+from .kinds import DEFINITION, Kind
+from .manifests import SCOPE_LABEL, Identity, Manifest, labelled, placed, without_duplicates
+from .observe import each, listings, observe, resolve
+from .plan import Action, Goal, Verb, in_ranks, plan_absent, plan_present, settle
+from .readiness import unready, waits
+from .report import row, summary
+from .wait import Deadline, Progress, Target, wait_ready
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a cluster should hold.
+
+    C(scope) labels every object; with C(prune), what carries the label but is no longer wished for is deleted, in the
+    kinds of the wish and in C(prune_kinds). C(namespace) is for manifests that name none.
+    """
+
+    manifests: Sequence[Manifest]
+    present: bool = True
+    namespace: str | None = None
+    scope: str | None = None
+    prune_kinds: Sequence[Kind] = ()
+    prune: bool = True
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done, or in check mode what would be."""
+
+    actions: list[Action]
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def changed(self) -> bool:
+        return any(action.verb is not Verb.UNCHANGED for action in self.actions)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """C(check) writes nothing; C(wait) is the bound in seconds on waiting for readiness, None for not waiting."""
+
+    check: bool
+    wait: Deadline | None
+    progress: Progress
+
+
+def converge(cluster: Cluster, wish: Wish, pace: Pace) -> Outcome:
+    """Raises MeshError before anything is written, PartlyApplied after that."""
+    actions = _planned(cluster, wish)
+    actions, deferred, warnings = _verified(cluster, actions, wish.force, pace.check)
+    if not pace.check:
+        actions, said = _applied(cluster, actions, deferred, wish.force, pace)
+        warnings += said
+        if wish.present and pace.wait:
+            wait_ready(cluster, _targets(actions), pace.wait, pace.progress)
+    return Outcome(actions, list(dict.fromkeys(warnings)))
+
+
+def _planned(cluster: Cluster, wish: Wish) -> list[Action]:
+    kinds = resolve(cluster, wish.manifests)
+    goals = _goals(wish, kinds)
+    scope = wish.scope if wish.present and wish.prune else None
+    observed, live_kinds = observe(
+        cluster, listings([(goal.kind, goal.manifest) for goal in goals], scope, wish.prune_kinds)
+    )
+    return plan_present(goals, observed, scope, live_kinds) if wish.present else plan_absent(goals, observed)
+
+
+def _goals(wish: Wish, kinds: dict[tuple[str, str], Kind]) -> list[Goal]:
+    manifests = [
+        placed(manifest, kinds[manifest["apiVersion"], manifest["kind"]].namespaced, wish.namespace)
+        for manifest in wish.manifests
+    ]
+    goals = [
+        Goal(kinds[manifest["apiVersion"], manifest["kind"]], manifest) for manifest in without_duplicates(manifests)
+    ]
+    if not wish.scope:
+        return goals
+    label = {SCOPE_LABEL: wish.scope}
+    # CRDs and namespaces are never pruned, and are shared by several control planes: no scope may claim them.
+    return [
+        goal if goal.kind.rank <= DEFINITION else replace(goal, manifest=labelled(goal.manifest, label))
+        for goal in goals
+    ]
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """The server's word on one action: settled, or deferred until what it depends on exists, or refused."""
+
+    action: Action
+    deferred: bool = False
+    refusal: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def _verified(
+    cluster: Cluster, actions: list[Action], force: bool, check: bool
+) -> tuple[list[Action], set[Identity], list[str]]:
+    """All actions settled by dry runs, those that cannot be yet, and the server's warnings. Raises MeshError with all refusals."""
+    coming = _Coming.of(actions)
+    doubtful = [action for action in actions if not action.settled]
+    verdicts = each(cluster, lambda action: _verdict(cluster, action, force, coming, check), doubtful)
+    _raise_refusals(verdicts, "Nothing was applied.")
+    settled = {verdict.action.identity: verdict for verdict in verdicts}
+    result = [settled[action.identity].action if not action.settled else action for action in actions]
+    return (
+        result,
+        {key for key, verdict in settled.items() if verdict.deferred},
+        [text for verdict in verdicts for text in verdict.warnings],
+    )
+
+
+@dataclass(frozen=True)
+class _Coming:
+    """What the plan itself creates, and so may be missing while it is verified."""
+
+    namespaces: frozenset[str]
+    definitions: frozenset[tuple[str, str]]
+
+    @classmethod
+    def of(cls, actions: Iterable[Action]) -> _Coming:
+        created = [action.desired for action in actions if action.verb is Verb.CREATE and action.desired]
+        return cls(
+            frozenset(manifest["metadata"]["name"] for manifest in created if manifest["kind"] == "Namespace"),
+            frozenset(
+                (manifest["spec"]["group"], manifest["spec"]["names"]["kind"])
+                for manifest in created
+                if manifest["kind"] == "CustomResourceDefinition"
+            ),
+        )
+
+
+def _verdict(cluster: Cluster, action: Action, force: bool, coming: _Coming, check: bool) -> _Verdict:
+    desired = action.desired or {}
+    try:
+        answer = cluster.apply(action.kind, desired, dry_run=True, force=force)
+    except ApiError as error:
+        key = action.identity
+        # In check mode an earlier task of the same run would have created what is missing.
+        absent = (error.missing_namespace and (check or key.namespace in coming.namespaces)) or (
+            error.unknown_kind and (check or (key.group, key.kind) in coming.definitions)
+        )
+        if absent or "does not support dry run" in error.message:
+            return _Verdict(action, deferred=True)
+        return _Verdict(action, refusal=messages.refusal(key, action.kind, error, lambda kind: schema(cluster, kind)))
+    return _Verdict(
+        settle(action, answer.body), warnings=tuple(f"{action.identity}: {text}" for text in answer.warnings)
+    )
+
+
+def _raise_refusals(verdicts: Sequence[_Verdict], done: str) -> None:
+    refused = [verdict.refusal for verdict in verdicts if verdict.refusal]
+    if refused:
+        text = "\n".join(refused) if len(refused) > 1 else refused[0]
+        raise MeshError(f"{text if text.endswith(('.', '?')) else text + '.'} {done}")
+
+
+def _applied(
+    cluster: Cluster, actions: list[Action], deferred: set[Identity], force: bool, pace: Pace
+) -> tuple[list[Action], list[str]]:
+    """All writes, rank by rank; the actions as they turned out, and the server's warnings."""
+    outcome = {action.identity: action for action in actions}
+    done: set[Identity] = set()
+    warnings: list[str] = []
+    for rank in in_ranks(actions):
+        if rank[0].kind.rank > DEFINITION and rank[0].verb is not Verb.DELETE:
+            _verify_deferred(cluster, [action for action in rank if action.identity in deferred], force, outcome, done)
+        failures: list[str] = []
+        for action, (after, said, failure) in zip(
+            rank, each(cluster, lambda action: _write(cluster, action, force), rank), strict=True
+        ):
+            if failure:
+                failures.append(failure)
+            else:
+                outcome[action.identity] = after
+                done.add(action.identity)
+                warnings += said
+        if failures:
+            raise _partly("; ".join(failures), actions, outcome, done)
+        definitions = [
+            Target(action.kind, action.identity)
+            for action in rank
+            if action.kind.rank == DEFINITION and action.verb is Verb.CREATE
+        ]
+        if definitions and pace.wait:
+            wait_ready(cluster, definitions, pace.wait, pace.progress)
+    return list(outcome.values()), warnings
+
+
+def _verify_deferred(
+    cluster: Cluster, waiting: Sequence[Action], force: bool, outcome: dict[Identity, Action], done: set[Identity]
+) -> None:
+    if not waiting:
+        return
+    nothing = _Coming(frozenset(), frozenset())
+    verdicts = each(cluster, lambda action: _verdict(cluster, action, force, nothing, False), waiting)
+    refused = [verdict.refusal for verdict in verdicts if verdict.refusal]
+    if refused:
+        raise _partly("; ".join(refused), list(outcome.values()), outcome, done)
+
+
+def _write(cluster: Cluster, action: Action, force: bool) -> tuple[Action, tuple[str, ...], str]:
+    """The action as it turned out, the server's warnings, or why it failed."""
+    key = action.identity
+    try:
+        if action.verb is Verb.DELETE:
+            uid = (action.live or {})["metadata"].get("uid")
+            return action, cluster.delete(action.kind, key.namespace, key.name, uid=uid).warnings, ""
+        answer = cluster.apply(action.kind, action.desired or {}, dry_run=False, force=force)
+    except ApiError as error:
+        return action, (), messages.refusal(key, action.kind, error, lambda kind: schema(cluster, kind))
+    except Unreachable as error:
+        return action, (), f"{key}: {error}"
+    return settle(action, answer.body), tuple(f"{key}: {text}" for text in answer.warnings), ""
+
+
+def _partly(failure: str, actions: Sequence[Action], outcome: dict[Identity, Action], done: set[Identity]) -> MeshError:
+    if not done:
+        return MeshError(f"{failure}. Nothing was applied.")
+    rows = [row(outcome[key]) for key in outcome if key in done]
+    undone = [
+        str(action.identity) for action in actions if action.verb is not Verb.UNCHANGED and action.identity not in done
+    ]
+    more = f" and {len(undone) - 5} more" if len(undone) > 5 else ""
+    return PartlyApplied(
+        f"{failure}. Done so far: {summary(rows)}. Not done: {', '.join(undone[:5])}{more}. A rerun goes on from here",
+        rows,
+    )
+
+
+def _targets(actions: Sequence[Action]) -> list[Target]:
+    """What was written and becomes ready later, and what was not but is not ready."""
+    return [
+        Target(action.kind, action.identity)
+        for action in actions
+        if action.verb is not Verb.DELETE
+        and waits(action.kind.kind)
+        and (action.live is None or action.verb is not Verb.UNCHANGED or unready(action.live))
+    ]
+
+
+def schema(cluster: Cluster, kind: Kind) -> dict[str, Any] | None:
+    """The kind's OpenAPI v3 schema as far as it is written in place; None where the cluster gives none."""
+    path = f"/openapi/v3/apis/{kind.api_version}" if kind.group else f"/openapi/v3/api/{kind.version}"
+    try:
+        schemas = cluster.get(path)["components"]["schemas"]
+    except (ApiError, Unreachable, KeyError):
+        return None
+    for candidate in schemas.values():
+        marks = candidate.get("x-kubernetes-group-version-kind") or ()
+        if any(mark.get("kind") == kind.kind and mark.get("group") == kind.group for mark in marks):
+            inlined: dict[str, Any] = _inlined(candidate, schemas)
+            return inlined
+    return None
+
+
+def _inlined(node: Any, schemas: dict[str, Any], depth: int = 0) -> Any:
+    """References replaced by what they refer to, to the depth that field paths have."""
+    if depth > 24:
+        return {}
+    if isinstance(node, list):
+        return [_inlined(item, schemas, depth + 1) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        return _inlined(schemas.get(node["$ref"].rpartition("/")[2], {}), schemas, depth + 1)
+    if len(node.get("allOf") or ()) == 1:
+        return _inlined(node["allOf"][0], schemas, depth + 1)
+    return {key: _inlined(value, schemas, depth + 1) for key, value in node.items()}

@@ -1,0 +1,71 @@
+"""What each module does, from its options to its result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import istioctl
+from .control_plane import PRUNED, manifests_of, operator, scope_of
+from .converge import Wish
+from .errors import MeshError
+from .kinds import ISTIO_KINDS
+from .manifests import documents, parse
+from .task import Result, Task, converged
+
+
+def resources(task: Task) -> Result:
+    """Any manifests: the module C(resources)."""
+    params = task.params
+    scope = params.get("prune_scope")
+    if scope and params["state"] == "absent":
+        raise MeshError(
+            "prune_scope goes with state=present only; to delete a whole scope, apply an empty definition with it"
+        )
+    return converged(
+        task,
+        Wish(
+            parse(params.get("definition")),
+            present=params["state"] == "present",
+            namespace=params.get("namespace"),
+            scope=scope,
+            prune_kinds=tuple(ISTIO_KINDS.values()) if scope else (),
+            force=params["force_conflicts"],
+        ),
+    )
+
+
+def istio_operator(task: Task) -> Result:
+    """A control plane: the module C(istio_operator)."""
+    import yaml
+
+    params = task.params
+    iop = operator(params, _single(params.get("definition")))
+    scope = scope_of(iop)
+    if params["state"] == "absent":
+        return converged(task, Wish([], scope=scope, prune_kinds=PRUNED))
+    binary = istioctl.find(params.get("istioctl"))
+    rendered = parse(istioctl.render(binary, yaml.safe_dump(iop)), "the manifests that istioctl rendered")
+    return converged(
+        task,
+        Wish(
+            manifests_of(rendered, iop),
+            scope=scope,
+            prune_kinds=PRUNED,
+            prune=params["prune"],
+            force=params["force_conflicts"],
+        ),
+    )
+
+
+def _single(definition: Any) -> Mapping[str, Any] | None:
+    found = list(documents(definition, "definition")) if isinstance(definition, str) else definition
+    if isinstance(found, list):
+        if len(found) > 1:
+            raise MeshError(
+                f"definition holds {len(found)} documents; one IstioOperator makes one control plane, use a task for each"
+            )
+        found = found[0] if found else None
+    if found is not None and not isinstance(found, Mapping):
+        raise MeshError(f"definition must be an IstioOperator, it is {type(found).__name__}")
+    return found

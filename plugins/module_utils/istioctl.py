@@ -1,0 +1,45 @@
+"""Runs istioctl: found by option, environment variable ISTIOCTL, PATH; input on stdin, so that no secret is in argv or a file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+from .errors import MeshError
+
+
+def find(option: str | None) -> str:
+    """The path of istioctl. Raises MeshError that says where it was looked for."""
+    for source, path in (("option istioctl", option), ("environment variable ISTIOCTL", os.environ.get("ISTIOCTL"))):
+        if path:
+            found = shutil.which(os.path.expanduser(path))
+            if found is None:
+                raise MeshError(
+                    f"istioctl is not at {path} ({source}), or cannot be executed; correct the path, or install it there"
+                )
+            return found
+    found = shutil.which("istioctl")
+    if found is None:
+        raise MeshError(
+            "istioctl is not found: neither option istioctl nor environment variable ISTIOCTL is set, and PATH has none; "
+            "install the version of Istio that you want to run (https://istio.io/latest/docs/setup/getting-started/)"
+        )
+    return found
+
+
+def render(binary: str, operator: str, timeout: float = 120.0) -> str:
+    """The manifests of an IstioOperator (YAML in, YAML out), see https://istio.io/latest/docs/reference/commands/istioctl/#istioctl-manifest-generate.
+
+    Raises MeshError with istioctl's own reason.
+    """
+    command = [binary, "manifest", "generate", "--filename", "-"]
+    try:
+        done = subprocess.run(command, input=operator, capture_output=True, text=True, timeout=timeout, check=False)
+    except OSError as error:
+        raise MeshError(f"istioctl at {binary} cannot be run: {error}") from error
+    except subprocess.TimeoutExpired as error:
+        raise MeshError(f"istioctl manifest generate did not end within {timeout:.0f} s ({binary})") from error
+    if done.returncode:
+        raise MeshError(f"istioctl refuses the IstioOperator: {' '.join(done.stderr.split()).removeprefix('Error: ')}")
+    return done.stdout

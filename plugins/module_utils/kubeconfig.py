@@ -1,0 +1,127 @@
+"""Kubeconfig files, read fast and reduced to the one context that a task uses.
+
+Follows https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/. The authentication itself
+(exec plugins, OIDC, tokens) is left to the kubernetes package; what it is given holds no other cluster's credentials.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import MeshError
+from .manifests import documents, plain
+
+_PATHS = {"certificate-authority", "client-certificate", "client-key", "tokenFile"}
+
+
+def read(source: str | Mapping[str, Any] | None) -> dict[str, Any]:
+    """A kubeconfig from a mapping, from a path or a C(:) separated list of paths, or from its usual place.
+
+    Raises MeshError when a named file is missing or is no kubeconfig.
+    """
+    if isinstance(source, Mapping):
+        return merged([plain(source)])
+    if source and source.lstrip().startswith(("{", "apiVersion", "kind:", "clusters:")):
+        return merged(list(documents(source, "kubeconfig")))
+    if source:
+        paths, named = source.split(os.pathsep), "option kubeconfig"
+    elif os.environ.get("KUBECONFIG"):
+        paths, named = os.environ["KUBECONFIG"].split(os.pathsep), "environment variable KUBECONFIG"
+    else:
+        paths, named = ["~/.kube/config"], "default"
+    found = [os.path.expanduser(path) for path in paths if path]
+    present = [path for path in found if os.path.isfile(path)]
+    if not present:
+        raise MeshError(
+            f"kubeconfig {os.pathsep.join(found)} ({named}) does not exist; set cluster_kubeconfig in the inventory, the option kubeconfig, or K8S_AUTH_KUBECONFIG"
+        )
+    return merged([_file(path) for path in present])
+
+
+def _file(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            content = list(documents(stream.read(), f"kubeconfig {path}"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise MeshError(f"kubeconfig {path} cannot be read: {error}") from error
+    config = content[0] if content else {}
+    if not isinstance(config, dict) or not isinstance(config.get("clusters") or [], list):
+        raise MeshError(f"kubeconfig {path} is no kubeconfig: it holds no list of clusters")
+    return _absolute(config, os.path.dirname(os.path.abspath(path)))
+
+
+def _absolute(config: dict[str, Any], folder: str) -> dict[str, Any]:
+    """Paths in a kubeconfig are relative to its own folder."""
+    for section in ("clusters", "users"):
+        for entry in config.get(section) or ():
+            body = entry.get(section[:-1]) or {}
+            for key in _PATHS & body.keys():
+                body[key] = os.path.join(folder, body[key]) if body[key] else body[key]
+            command = (body.get("exec") or {}).get("command", "")
+            if os.sep in command:
+                body["exec"]["command"] = os.path.join(folder, command)
+    return config
+
+
+def merged(configs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Several kubeconfigs as one: the first to name a thing wins, as in kubectl."""
+    result: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [],
+        "users": [],
+        "contexts": [],
+        "current-context": "",
+    }
+    for config in configs:
+        for section in ("clusters", "users", "contexts"):
+            names = {entry["name"] for entry in result[section]}
+            result[section] += [entry for entry in config.get(section) or () if entry.get("name") not in names]
+        result["current-context"] = result["current-context"] or config.get("current-context") or ""
+    return result
+
+
+def reduced(config: Mapping[str, Any], context: str | None) -> dict[str, Any]:
+    """The kubeconfig with one context, its cluster and its user.
+
+    Raises MeshError that names the contexts there are.
+    """
+    name = context or config["current-context"]
+    if not name:
+        raise MeshError(
+            f"no context is chosen and the kubeconfig has no current-context; set cluster_context to one of: {_names(config['contexts'])}"
+        )
+    chosen = _entry(config["contexts"], name)
+    if chosen is None:
+        raise MeshError(
+            f"the kubeconfig has no context {name}; set cluster_context (option context) to one of: {_names(config['contexts'])}"
+        )
+    body = chosen.get("context") or {}
+    cluster, user = _entry(config["clusters"], body.get("cluster")), _entry(config["users"], body.get("user"))
+    if cluster is None:
+        raise MeshError(
+            f"context {name} of the kubeconfig names cluster {body.get('cluster')}, which the kubeconfig does not define"
+        )
+    if body.get("user") and user is None:
+        raise MeshError(
+            f"context {name} of the kubeconfig names user {body.get('user')}, which the kubeconfig does not define"
+        )
+    return {
+        **config,
+        "clusters": [cluster],
+        "users": [user] if user else [],
+        "contexts": [chosen],
+        "current-context": name,
+    }
+
+
+def _entry(entries: list[dict[str, Any]], name: str | None) -> dict[str, Any] | None:
+    return next((entry for entry in entries if entry.get("name") == name), None)
+
+
+def _names(entries: list[dict[str, Any]]) -> str:
+    names = sorted(str(entry.get("name")) for entry in entries)
+    shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+    return shown or "(it has none)"

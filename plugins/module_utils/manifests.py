@@ -1,0 +1,169 @@
+"""Manifests as users write them, turned to plain objects that the server may be asked about. No I/O."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from .errors import MeshError
+
+Manifest: TypeAlias = dict[str, Any]
+
+SCOPE_LABEL = "meshfleet.io/scope"
+_SERVER_SET = (
+    "managedFields",
+    "resourceVersion",
+    "uid",
+    "creationTimestamp",
+    "generation",
+    "selfLink",
+    "deletionTimestamp",
+)
+
+
+class Identity(NamedTuple):
+    """What makes an object the same object, whatever version it is written in."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+def identity(manifest: Mapping[str, Any]) -> Identity:
+    metadata = manifest["metadata"]
+    group = manifest["apiVersion"].rpartition("/")[0]
+    return Identity(group, manifest["kind"], metadata.get("namespace") or "", metadata["name"])
+
+
+def plain(value: Any) -> Any:
+    """The value in JSON's own types: Ansible's tagged strings and YAML's subclasses are gone.
+
+    Raises MeshError for what JSON cannot hold.
+    """
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise MeshError(f"a manifest holds a value that JSON cannot: {error}") from error
+
+
+def documents(text: str, origin: str) -> Iterator[Any]:
+    """The documents of a YAML (or JSON) text, empty ones left out. C(origin) names the text in errors."""
+    import yaml
+
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+        """YAML as Kubernetes reads it: a date is a string."""
+
+        yaml_implicit_resolvers = {
+            first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    try:
+        for document in yaml.load_all(text, Loader):
+            if document is not None:
+                yield document
+    except yaml.YAMLError as error:
+        raise MeshError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def parse(definition: Any, origin: str = "definition") -> list[Manifest]:
+    """Manifests from a dict, a list of them, or YAML text with any number of documents; lists are unfolded.
+
+    Raises MeshError that says which document is wrong and why.
+    """
+    found: list[Manifest] = []
+    for position, document in enumerate(_unfold(definition, origin), 1):
+        where = f"{origin}, document {position}" if position > 1 else origin
+        found.append(_checked(plain(document), where))
+    return found
+
+
+def _unfold(definition: Any, origin: str) -> Iterator[Any]:
+    if isinstance(definition, str):
+        for document in documents(definition, origin):
+            yield from _unfold(document, origin)
+    elif isinstance(definition, (list, tuple)):
+        for item in definition:
+            yield from _unfold(item, origin)
+    elif (
+        isinstance(definition, Mapping)
+        and str(definition.get("kind", "")).endswith("List")
+        and isinstance(definition.get("items"), list)
+    ):
+        for item in definition["items"]:
+            yield from _unfold(item, origin)
+    elif definition is not None:
+        yield definition
+
+
+def _checked(manifest: Any, where: str) -> Manifest:
+    if not isinstance(manifest, dict):
+        raise MeshError(
+            f"{where}: expected a mapping with apiVersion, kind and metadata, found {type(manifest).__name__}"
+        )
+    metadata = manifest.get("metadata")
+    for field, value in (("apiVersion", manifest.get("apiVersion")), ("kind", manifest.get("kind"))):
+        if not isinstance(value, str) or not value:
+            raise MeshError(f"{where}: {field} is missing; every manifest needs apiVersion, kind and metadata.name")
+    label = f"{where} ({manifest['kind']})"
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str) or not metadata["name"]:
+        remedy = (
+            "; generateName cannot be applied twice with one result, give it a name"
+            if isinstance(metadata, dict) and "generateName" in metadata
+            else ""
+        )
+        raise MeshError(f"{label}: metadata.name is missing{remedy}")
+    if manifest["kind"] == "IstioOperator":
+        raise MeshError(
+            f"{label}: an IstioOperator is no object of the cluster (its CRD is gone since Istio 1.21); install it with the module meshfleet.istio.istio_operator"
+        )
+    if manifest["kind"] == "Secret" and manifest["apiVersion"] == "v1":
+        manifest = _encoded(manifest)
+    return {
+        key: {name: item for name, item in value.items() if name not in _SERVER_SET} if key == "metadata" else value
+        for key, value in manifest.items()
+        if key != "status"
+    }
+
+
+def _encoded(secret: Manifest) -> Manifest:
+    """stringData is write-only: the server keeps it as data, and so must we to see whether it changed."""
+    texts = secret.get("stringData")
+    if not texts:
+        return secret
+    data = {name: base64.b64encode(str(text).encode()).decode() for name, text in texts.items()}
+    return {
+        **{key: value for key, value in secret.items() if key != "stringData"},
+        "data": {**(secret.get("data") or {}), **data},
+    }
+
+
+def placed(manifest: Manifest, namespaced: bool, default: str | None) -> Manifest:
+    """The manifest in its namespace: its own, else C(default), else C(default) as kubectl takes it; none for a cluster-wide kind."""
+    metadata = dict(manifest["metadata"])
+    if namespaced:
+        metadata["namespace"] = metadata.get("namespace") or default or "default"
+    else:
+        metadata.pop("namespace", None)
+    return {**manifest, "metadata": metadata}
+
+
+def labelled(manifest: Manifest, labels: Mapping[str, str]) -> Manifest:
+    metadata = manifest["metadata"]
+    return {**manifest, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), **labels}}}
+
+
+def without_duplicates(manifests: Iterable[Manifest]) -> list[Manifest]:
+    """The manifests as given; equal twins count once. Raises MeshError when two differ under one identity."""
+    seen: dict[Identity, Manifest] = {}
+    for manifest in manifests:
+        key = identity(manifest)
+        if seen.setdefault(key, manifest) != manifest:
+            raise MeshError(f"{key} is given twice with different content; keep one of them")
+    return list(seen.values())

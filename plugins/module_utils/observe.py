@@ -1,0 +1,125 @@
+"""Reads what the plan compares with: one LIST per kind and namespace, concurrently."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from .client import Cluster
+from .errors import ApiError, MeshError
+from .kinds import Kind, from_definition, known
+from .manifests import SCOPE_LABEL, Identity, Manifest, identity
+
+_WIDE = 4
+"""From more namespaces than this on, one LIST over all namespaces is cheaper."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One LIST: C(name) narrows it to one object, C(labels) to those that carry them, no C(namespace) means all of them."""
+
+    kind: Kind
+    namespace: str | None = None
+    name: str | None = None
+    labels: str | None = None
+
+
+def resolve(cluster: Cluster, manifests: Sequence[Manifest]) -> dict[tuple[str, str], Kind]:
+    """The kinds of the manifests by (apiVersion, kind): from the table, from CRDs among the manifests, else asked of the server.
+
+    Raises MeshError for a kind that the cluster does not know.
+    """
+    declared = {
+        (definition["spec"]["group"], definition["spec"]["names"]["kind"]): definition
+        for definition in manifests
+        if definition["kind"] == "CustomResourceDefinition"
+    }
+    found: dict[tuple[str, str], Kind] = {}
+    for manifest in manifests:
+        api_version, kind = key = manifest["apiVersion"], manifest["kind"]
+        if key in found:
+            continue
+        entry = known(api_version, kind)
+        if entry is None:
+            definition = declared.get((api_version.rpartition("/")[0], kind))
+            entry = from_definition(definition, api_version) if definition else _discovered(cluster, api_version, kind)
+        found[key] = entry
+    return found
+
+
+def _discovered(cluster: Cluster, api_version: str, kind: str) -> Kind:
+    group, _sep, version = api_version.rpartition("/")
+    try:
+        served = cluster.get(f"/apis/{api_version}" if group else f"/api/{version}")["resources"]
+    except ApiError as error:
+        if error.code != 404:
+            raise
+        served = []
+    for entry in served:
+        if entry["kind"] == kind and "/" not in entry["name"]:
+            return Kind(group, version, kind, entry["name"], entry["namespaced"])
+    raise MeshError(
+        f"the cluster does not serve {kind} of {api_version}; install its CustomResourceDefinition first, or correct apiVersion and kind"
+    )
+
+
+def listings(goals: Iterable[tuple[Kind, Manifest]], scope: str | None, prune_kinds: Iterable[Kind]) -> list[Listing]:
+    """The fewest LISTs that show all goals, and all that the scope holds. Pure."""
+    wanted: dict[Kind, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for kind, manifest in goals:
+        metadata = manifest["metadata"]
+        wanted[kind][metadata.get("namespace") or ""].append(metadata["name"])
+    result: list[Listing] = []
+    for kind, namespaces in wanted.items():
+        if len(namespaces) > _WIDE:
+            result.append(Listing(kind))
+            continue
+        for namespace, names in namespaces.items():
+            result.append(Listing(kind, namespace or None, names[0] if len(names) == 1 else None))
+    if scope:
+        kinds = dict.fromkeys([*wanted, *prune_kinds])
+        result += [Listing(kind, labels=f"{SCOPE_LABEL}={scope}") for kind in kinds if Listing(kind) not in result]
+    return result
+
+
+def observe(cluster: Cluster, wanted: Sequence[Listing]) -> tuple[dict[Identity, Manifest], dict[Identity, Kind]]:
+    """The live objects by identity, and their kinds. A kind that the cluster does not serve, or a missing namespace, holds nothing.
+
+    Raises ApiError, Unreachable.
+    """
+    found: dict[Identity, Manifest] = {}
+    kinds: dict[Identity, Kind] = {}
+    # The first request alone: a cluster that cannot be reached is found out once, not once per connection.
+    for listing, items in zip(
+        wanted,
+        [*(_items(cluster, one) for one in wanted[:1]), *each(cluster, lambda one: _items(cluster, one), wanted[1:])],
+        strict=True,
+    ):
+        for item in items:
+            key = identity(item)
+            found[key], kinds[key] = item, listing.kind
+    return found, kinds
+
+
+def _items(cluster: Cluster, listing: Listing) -> list[Manifest]:
+    try:
+        fields = f"metadata.name={listing.name}" if listing.name else None
+        return cluster.list(listing.kind, listing.namespace, fields=fields, labels=listing.labels)[0]
+    except ApiError as error:
+        if error.unknown_kind:
+            return []
+        raise
+
+
+def each(cluster: Cluster, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """The work done on every item, as many at a time as there are connections; results in order."""
+    if len(items) < 2:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(min(cluster.bounds.connections, len(items))) as pool:
+        return list(pool.map(work, items))

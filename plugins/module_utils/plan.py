@@ -1,0 +1,135 @@
+"""What must change: desired and observed objects in, actions out. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+from .controllers import scaled_by, yielded
+from .kinds import DEFINITION, NAMESPACE, Kind
+from .manifests import SCOPE_LABEL, Identity, Manifest, identity
+from .ownership import ABSENT, Change, changes_between, owned_fields, same, unproven
+
+
+class Verb(Enum):
+    """What is done to an object; the value is the word that a result shows."""
+
+    CREATE = "created"
+    UPDATE = "updated"
+    DELETE = "deleted"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True)
+class Action:
+    """One object and what to do with it.
+
+    C(settled) is False while only the server can tell: its dry run of the apply is then to be given to C(settle).
+    """
+
+    verb: Verb
+    kind: Kind
+    desired: Manifest | None = None
+    live: Mapping[str, Any] | None = None
+    changes: tuple[Change, ...] = ()
+    settled: bool = True
+    after: Mapping[str, Any] | None = None
+
+    @property
+    def identity(self) -> Identity:
+        return identity(self.desired or self.live or {})
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A desired object and how its kind is reached."""
+
+    kind: Kind
+    manifest: Manifest
+
+
+def plan_present(
+    goals: Sequence[Goal], observed: Mapping[Identity, Manifest], scope: str | None, kinds: Mapping[Identity, Kind]
+) -> list[Action]:
+    """Actions that make the cluster hold the goals; with a scope, also what leaves that scope.
+
+    C(observed) holds the live objects by identity, C(kinds) the kind of those that may be pruned.
+    """
+    scaled = scaled_by(
+        [goal.manifest for goal in goals if goal.kind.kind == "HorizontalPodAutoscaler"]
+        + [live for live in observed.values() if live["kind"] == "HorizontalPodAutoscaler"]
+    )
+    actions = [_present(goal, observed.get(identity(goal.manifest)), scaled) for goal in goals]
+    if scope:
+        wanted = {action.identity for action in actions}
+        actions += [
+            Action(Verb.DELETE, kinds[key], live=live)
+            for key, live in observed.items()
+            if key in kinds and key not in wanted and prunable(kinds[key], live, scope)
+        ]
+    return actions
+
+
+def plan_absent(goals: Sequence[Goal], observed: Mapping[Identity, Manifest]) -> list[Action]:
+    """Actions that make the cluster not hold the goals."""
+    return [
+        Action(Verb.DELETE, goal.kind, live=observed[key])
+        if (key := identity(goal.manifest)) in observed
+        else Action(Verb.UNCHANGED, goal.kind, desired=goal.manifest)
+        for goal in goals
+    ]
+
+
+def _present(goal: Goal, live: Manifest | None, scaled: Collection[Identity]) -> Action:
+    if live is None:
+        return Action(Verb.CREATE, goal.kind, goal.manifest, settled=False)
+    desired = yielded(goal.manifest, live, scaled)
+    changes = tuple(unproven(desired, live))
+    if not changes:
+        return Action(Verb.UNCHANGED, goal.kind, desired, live)
+    return Action(Verb.UPDATE, goal.kind, desired, live, changes, settled=False)
+
+
+def prunable(kind: Kind, live: Mapping[str, Any], scope: str) -> bool:
+    """Only what carries the scope's label; never CRDs, never namespaces; not what is being deleted already."""
+    metadata = live["metadata"]
+    return (
+        kind.rank not in (DEFINITION, NAMESPACE)
+        and (metadata.get("labels") or {}).get(SCOPE_LABEL) == scope
+        and "deletionTimestamp" not in metadata
+    )
+
+
+_NOISE = {"managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink"}
+
+
+def settle(action: Action, answer: Mapping[str, Any]) -> Action:
+    """The action after the server's dry run (or real) answer: what really changes, or that nothing does."""
+    if action.live is None:
+        return replace(action, settled=True, after=answer)
+    changes = [*changes_between(_content(action.live), _content(answer))]
+    if changes:
+        return replace(action, settled=True, changes=tuple(changes), after=answer)
+    if same(owned_fields(action.live), owned_fields(answer)):
+        return replace(action, verb=Verb.UNCHANGED, settled=True, changes=(), after=answer)
+    ownership = Change("metadata.managedFields", ABSENT, ABSENT)
+    return replace(action, settled=True, changes=(ownership,), after=answer)
+
+
+def _content(live: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that a user means by the object: no status, nothing that the server counts."""
+    content = {key: value for key, value in live.items() if key not in ("status", "apiVersion", "kind", "metadata")}
+    metadata = {key: value for key, value in live["metadata"].items() if key not in _NOISE}
+    return {"metadata": metadata, **content}
+
+
+def in_ranks(actions: Sequence[Action]) -> list[list[Action]]:
+    """Writes in order: creations and updates by rank, then deletions in the reverse order."""
+    ranks: dict[tuple[bool, int], list[Action]] = {}
+    for action in actions:
+        if action.verb is not Verb.UNCHANGED:
+            deletion = action.verb is Verb.DELETE
+            ranks.setdefault((deletion, -action.kind.rank if deletion else action.kind.rank), []).append(action)
+    return [ranks[key] for key in sorted(ranks)]

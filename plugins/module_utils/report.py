@@ -1,0 +1,109 @@
+"""Actions turned to what a user reads: rows, diff, nothing secret. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .manifests import Identity
+from .ownership import ABSENT, MANAGER, Change
+from .plan import Action, Verb
+
+Row = dict[str, Any]
+
+
+def row(action: Action) -> Row:
+    """The object's row in the result's C(resources)."""
+    key = action.identity
+    return {
+        "api_version": action.kind.api_version,
+        "kind": key.kind,
+        "namespace": key.namespace,
+        "name": key.name,
+        "action": action.verb.value,
+        "fields": [change.path for change in action.changes] if action.verb is Verb.UPDATE else [],
+    }
+
+
+def diff(actions: Iterable[Action]) -> list[dict[str, str]]:
+    """What C(--diff) shows: of an update the changed fields only, of a creation what we write, of a deletion its name."""
+    return [_diff(action) for action in actions if action.verb is not Verb.UNCHANGED]
+
+
+def _diff(action: Action) -> dict[str, str]:
+    key = action.identity
+    header = str(key)
+    if action.verb is Verb.CREATE:
+        before, after = "", _yaml(redacted(action.desired or {}))
+    elif action.verb is Verb.DELETE:
+        before, after = _yaml({"apiVersion": action.kind.api_version, "kind": key.kind, "metadata": _named(key)}), ""
+    else:
+        before, after = (_lines(action.changes, side, key.kind == "Secret") for side in ("before", "after"))
+        if action.changes and action.changes[0].path == "metadata.managedFields":
+            after = f"metadata.managedFields: {MANAGER} becomes an owner of these values\n"
+    return {"before": before, "after": after, "before_header": header, "after_header": header}
+
+
+def _named(key: Identity) -> dict[str, str]:
+    return {"namespace": key.namespace, "name": key.name} if key.namespace else {"name": key.name}
+
+
+def _lines(changes: Sequence[Change], side: str, secret: bool) -> str:
+    lines: dict[str, Any] = {}
+    for change in changes:
+        value = getattr(change, side)
+        if value is not ABSENT:
+            path = change.path
+            lines[path] = (
+                _hidden(value, side) if secret and path.partition(".")[0].partition("[")[0] == "data" else value
+            )
+    return _yaml(lines) if lines else ""
+
+
+def redacted(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest; of a Secret, the names of its values only."""
+    if manifest.get("kind") != "Secret":
+        return dict(manifest)
+    return {
+        key: _hidden(value, "")
+        if key in ("data", "stringData")
+        else _without_last_applied(value)
+        if key == "metadata"
+        else value
+        for key, value in manifest.items()
+    }
+
+
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def _without_last_applied(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    annotations = metadata.get("annotations") or {}
+    if _LAST_APPLIED not in annotations:
+        return dict(metadata)
+    return {**metadata, "annotations": {**annotations, _LAST_APPLIED: "(redacted)"}}
+
+
+def _hidden(value: Any, side: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _hidden(item, side) for key, item in value.items()}
+    return f"(secret, {side})" if side else "(secret)"
+
+
+def _yaml(value: Any) -> str:
+    import yaml
+
+    text: str = yaml.dump(
+        value,
+        Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper),
+        sort_keys=False,
+        default_flow_style=False,
+        width=160,
+    )
+    return text
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """Counts by action, in words: C(2 created, 1 updated)."""
+    counts = {verb.value: sum(1 for item in rows if item["action"] == verb.value) for verb in Verb}
+    return ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing to do"

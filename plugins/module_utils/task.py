@@ -1,0 +1,90 @@
+"""A task as the engine sees it, whether Ansible runs it in a process of its own or inside its worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .client import Bounds, Cluster
+from .connection import connect
+from .converge import Outcome, Pace, Wish, converge
+from .errors import ApiError, MeshError
+from .messages import access
+from .report import diff, redacted, row, summary
+from .wait import deadline
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Validated options, and the way to tell what is going on."""
+
+    params: Mapping[str, Any]
+    check: bool = False
+    show_diff: bool = False
+    progress: Callable[[str], None] = field(default=lambda _message: None)
+
+
+Handler = Callable[[Task], Result]
+
+
+def cluster_of(task: Task) -> Cluster:
+    """The cluster that the task's options name. Raises MeshError when they do not lead to one."""
+    params = task.params
+    for name in ("request_timeout", "concurrency"):
+        if params.get(name) is not None and params[name] <= 0:
+            raise MeshError(f"{name} must be above 0, not {params[name]}")
+    if params["retries"] < 0:
+        raise MeshError(f"retries must not be negative, it is {params['retries']}")
+    return Cluster(
+        connect(params), Bounds(params["request_timeout"], params["retries"], params.get("concurrency") or 8)
+    )
+
+
+def converged(task: Task, wish: Wish) -> Result:
+    """The module's result after the cluster was brought to the wish."""
+    pace = Pace(task.check, deadline(task.params["wait_timeout"]) if task.params["wait"] else None, task.progress)
+    return result_of(converge(cluster_of(task), wish, pace), task)
+
+
+def result_of(outcome: Outcome, task: Task) -> Result:
+    rows = [row(action) for action in outcome.actions]
+    result: Result = {"changed": outcome.changed, "resources": rows, "msg": summary(rows)}
+    if task.show_diff:
+        result["diff"] = diff(outcome.actions)
+    if outcome.warnings:
+        result["warnings"] = outcome.warnings
+    return result
+
+
+def failure_of(error: MeshError, params: Mapping[str, Any]) -> Result:
+    """The result of a failed task: one message that begins with the cluster's name."""
+    name = params.get("cluster_name") or params.get("context") or params.get("host") or "cluster"
+    text = access(error) if isinstance(error, ApiError) and error.code in (401, 403) else str(error)
+    rows = getattr(error, "rows", [])
+    message = "\n".join(f"{name}: {line}" for line in text.splitlines())
+    return {"failed": True, "changed": bool(rows), "resources": rows, "msg": message}
+
+
+def visible(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The options as C(invocation) may show them: no values of Secrets, no credentials of a kubeconfig."""
+    shown = dict(params)
+    if isinstance(shown.get("kubeconfig"), Mapping):
+        shown["kubeconfig"] = "(a kubeconfig, redacted)"
+    if shown.get("definition") is not None:
+        shown["definition"] = _shown(shown["definition"])
+    return shown
+
+
+def _shown(definition: Any) -> Any:
+    if isinstance(definition, Mapping):
+        items = definition.get("items")
+        if isinstance(items, list):
+            return {**definition, "items": [_shown(item) for item in items]}
+        return redacted(definition)
+    if isinstance(definition, list):
+        return [_shown(item) for item in definition]
+    text = str(definition)
+    return "(manifests with a Secret, redacted)" if "Secret" in text else text

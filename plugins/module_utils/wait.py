@@ -1,0 +1,150 @@
+"""Waits by LIST and WATCH until objects are ready, and says what is missing."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .client import Cluster
+from .errors import ApiError, MeshError
+from .kinds import Kind, known
+from .manifests import Identity, identity
+from .readiness import pod_trouble, unready
+
+Progress = Callable[[str], None]
+_SLICE = 5.0
+"""Seconds after which a watch that saw nothing reports progress."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """An object to wait for."""
+
+    kind: Kind
+    identity: Identity
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """A bound on a whole wait, in seconds from C(start)."""
+
+    seconds: float
+    start: float
+    clock: Callable[[], float] = time.monotonic
+
+    @property
+    def passed(self) -> float:
+        return self.clock() - self.start
+
+    @property
+    def left(self) -> float:
+        return self.seconds - self.passed
+
+
+def deadline(seconds: float) -> Deadline:
+    return Deadline(seconds, time.monotonic())
+
+
+def wait_ready(cluster: Cluster, targets: Iterable[Target], until: Deadline, progress: Progress) -> None:
+    """Returns when all targets are ready. Raises MeshError with the reasons found in the cluster when the time is over."""
+    groups: dict[tuple[Kind, str], set[Identity]] = defaultdict(set)
+    for target in targets:
+        groups[target.kind, target.identity.namespace].add(target.identity)
+    for (kind, namespace), wanted in groups.items():
+        reasons = _until_ready(cluster, kind, namespace, wanted, until, progress)
+        if reasons:
+            raise MeshError(_timed_out(cluster, reasons, until))
+
+
+def _until_ready(
+    cluster: Cluster, kind: Kind, namespace: str, wanted: set[Identity], until: Deadline, progress: Progress
+) -> dict[Identity, str]:
+    """The reasons that are left when the time is over; empty when everything is ready."""
+    only = next(iter(wanted)).name if len(wanted) == 1 else None
+    while True:
+        items, version = cluster.list(kind, namespace or None, fields=f"metadata.name={only}" if only else None)
+        reasons = dict.fromkeys(wanted, "does not exist")
+        for item in items:
+            _judge(reasons, wanted, item)
+        if not reasons or until.left <= 0:
+            return reasons
+        progress(f"{_shown(reasons)}, {until.passed:.0f} s")
+        slice_end = until.passed + min(_SLICE, until.left)
+        _follow(cluster, kind, namespace, reasons, wanted, version, slice_end - until.passed)
+        if not reasons:
+            return reasons
+        if until.passed < slice_end:
+            # The server ended the watch early; without a pause a server that always does would be flooded.
+            time.sleep(min(0.5, slice_end - until.passed))
+
+
+def _follow(
+    cluster: Cluster,
+    kind: Kind,
+    namespace: str,
+    reasons: dict[Identity, str],
+    wanted: set[Identity],
+    version: str,
+    seconds: float,
+) -> None:
+    """Updates the reasons from events until there are none left, or the time or the stream is over."""
+    try:
+        for event, item in cluster.watch(kind, namespace or None, version, seconds):
+            if event == "ERROR":
+                return
+            if event == "BOOKMARK":
+                continue
+            item.setdefault("apiVersion", kind.api_version)
+            item.setdefault("kind", kind.kind)
+            if event == "DELETED" and identity(item) in wanted:
+                reasons[identity(item)] = "was deleted"
+            else:
+                _judge(reasons, wanted, item)
+            if not reasons:
+                return
+    except ApiError as error:
+        if error.code != 410:
+            raise
+
+
+def _judge(reasons: dict[Identity, str], wanted: set[Identity], item: Mapping[str, Any]) -> None:
+    key = identity(item)
+    if key not in wanted:
+        return
+    reason = unready(item)
+    if reason is None:
+        reasons.pop(key, None)
+    else:
+        reasons[key] = reason
+
+
+def _shown(reasons: Mapping[Identity, str]) -> str:
+    first = "; ".join(f"{key}: {reason}" for key, reason in list(reasons.items())[:3])
+    return f"waiting for {first}" + (f" and {len(reasons) - 3} more" if len(reasons) > 3 else "")
+
+
+def _timed_out(cluster: Cluster, reasons: Mapping[Identity, str], until: Deadline) -> str:
+    parts = []
+    for key, reason in reasons.items():
+        trouble = _pods(cluster, key) if key.kind in ("Deployment", "DaemonSet", "StatefulSet") else ""
+        parts.append(f"{key} is not ready: {reason}{trouble}")
+    return f"{'; '.join(parts)}. Gave up after {until.seconds:.0f} s; everything was applied, so a rerun goes on waiting (wait_timeout sets how long)"
+
+
+def _pods(cluster: Cluster, key: Identity) -> str:
+    """What the pods of a workload say; the newest trouble of each, at most three."""
+    workload, pods = known("apps/v1", key.kind), known("v1", "Pod")
+    if workload is None or pods is None:
+        return ""
+    found, _version = cluster.list(workload, key.namespace, fields=f"metadata.name={key.name}")
+    labels = ((found[0].get("spec") or {}).get("selector") or {}).get("matchLabels") or {} if found else {}
+    items, _version = (
+        cluster.list(pods, key.namespace, labels=",".join(f"{name}={value}" for name, value in labels.items()))
+        if labels
+        else ([], "")
+    )
+    troubles = [f"pod {pod['metadata']['name']} {trouble}" for pod in items if (trouble := pod_trouble(pod))]
+    return f" ({'; '.join(troubles[:3])})" if troubles else ""
