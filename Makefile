@@ -50,8 +50,7 @@ integration: $(STAMP) ## the tests against real control planes; the first run bu
 	@pytest tests/integration
 
 demo: $(STAMP) ## two local clusters with a mesh on them, then the same run again: it changes nothing
-	@python -m tests.lab up
-	@eval "$$(python -m tests.lab env)" && ansible-playbook site.yml -i inventories/lab && ansible-playbook site.yml -i inventories/lab
+	@python -m tests.demo
 
 down: $(STAMP) ## stop the local clusters
 	@python -m tests.lab down
