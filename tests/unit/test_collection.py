@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.common.parameters import env_fallback
+from ansible.playbook.block import Block
+from ansible.playbook.play import Play
+from ansible.playbook.task import Task
 
 from ansible_collections.meshfleet.istio.plugins.module_utils.version import VERSION
 
@@ -165,12 +168,8 @@ def test_the_examples_are_tasks_with_full_names(module: str) -> None:
     assert f"{NAME}.{module}" in names
 
 
-# All keywords of plays, blocks and tasks that an example may need; what else a task has is its action.
-KEYWORDS = frozenset(
-    "become block always rescue changed_when check_mode connection delegate_to diff environment failed_when gather_facts"
-    " hosts loop loop_control module_defaults name no_log register retries run_once strategy tags tasks until vars"
-    " when".split()
-)
+# What else a task has is its action.
+KEYWORDS = frozenset({*Play.fattributes, *Block.fattributes, *Task.fattributes})
 
 
 def flat_actions(task: Mapping[str, Any]) -> list[str]:
