@@ -10,6 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import ISTIO_KINDS
 
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
@@ -133,3 +138,101 @@ def test_an_inventory_sets_only_what_roles_know(hosts: dict[str, dict[str, Any]]
 def test_every_cluster_has_a_network_of_its_own(hosts: dict[str, dict[str, Any]]) -> None:
     networks = {variables["cluster_network"] for variables in hosts.values()}
     assert len(networks) == len(hosts)
+
+
+def templar(role: str, **variables: Any) -> Templar:
+    """Ansible's own templating, with the role's defaults and vars under the given variables."""
+    folder = ROOT / "roles" / role
+    files = (folder / name / "main.yml" for name in ("defaults", "vars"))
+    own = {name: trusted(value) for path in files if path.exists() for name, value in load(path).items()}
+    return Templar(DataLoader(), {"inventory_hostname": "east"} | own | variables)
+
+
+def trusted(value: Any) -> Any:
+    """The value with its strings marked as templates, as Ansible marks what it loads from a role."""
+    if isinstance(value, dict):
+        return {name: trusted(item) for name, item in value.items()}
+    return trust_as_template(value) if isinstance(value, str) else value
+
+
+def rendered(role: str, **variables: Any) -> list[dict[str, Any]]:
+    """The manifests that the role's template makes."""
+    (template,) = (ROOT / "roles" / role / "templates").iterdir()
+    text = templar(role, **variables).template(trust_as_template(template.read_text(encoding="utf-8")))
+    return list(yaml.safe_load_all(text or ""))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_defaults_apply_nothing(role: str) -> None:
+    assert rendered(role) == []
+
+
+@pytest.mark.parametrize(
+    ("namespace", "revision", "labels"),
+    [
+        pytest.param({"injection": True}, "", {"istio-injection": "enabled"}, id="injected"),
+        pytest.param({"injection": True}, "1-30", {"istio.io/rev": "1-30"}, id="injected by a revision"),
+        pytest.param({"injection": False}, "1-30", {"istio-injection": "disabled"}, id="not injected"),
+        pytest.param({"labels": {"team": "a"}}, "", {"team": "a"}, id="left alone"),
+    ],
+)
+def test_a_namespaces_labels(namespace: dict[str, Any], revision: str, labels: dict[str, str]) -> None:
+    manifests = rendered("install", install_namespaces=[{"name": "shop", **namespace}], install_revision=revision)
+    assert manifests == [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop", "labels": labels}}]
+
+
+@pytest.mark.parametrize(
+    ("role", "variable", "kind"),
+    [
+        ("cross_cluster_gateway", "gateways", "Gateway"),
+        ("cross_cluster_gateway", "virtual_services", "VirtualService"),
+        ("cross_cluster_gateway", "service_entries", "ServiceEntry"),
+        ("cross_cluster_gateway", "destination_rules", "DestinationRule"),
+        ("security", "peer_authentications", "PeerAuthentication"),
+        ("security", "request_authentications", "RequestAuthentication"),
+        ("security", "authorization_policies", "AuthorizationPolicy"),
+        ("telemetry", "telemetries", "Telemetry"),
+    ],
+)
+def test_an_item_becomes_a_manifest(role: str, variable: str, kind: str) -> None:
+    item = {"name": "a", "namespace": "b", "labels": {"c": "yes"}, "spec": {"text": "1: {x} # y", "number": 1.0}}
+    (manifest,) = rendered(role, **{f"{role}_{variable}": [item]})
+    assert manifest == {
+        "apiVersion": ISTIO_KINDS[kind].api_version,
+        "kind": kind,
+        "metadata": {"name": "a", "namespace": "b", "labels": {"c": "yes"}},
+        "spec": item["spec"],
+    }
+
+
+def test_a_telemetry_may_name_the_meshs_providers_and_istios_own() -> None:
+    spec = {"tracing": [{"providers": [{"name": "OTel"}]}], "metrics": [{"providers": [{"name": "prometheus"}]}]}
+    items = [{"name": "a", "namespace": "b", "spec": spec}]
+    assert rendered("telemetry", telemetry_telemetries=items, mesh_extension_providers=[{"name": "otel"}])
+
+
+@pytest.mark.parametrize("part", ["tracing", "metrics", "accessLogging"])
+def test_a_telemetry_with_an_unknown_provider_is_refused(part: str) -> None:
+    items = [{"name": "a", "namespace": "b", "spec": {part: [{"providers": [{"name": "otel"}]}]}}]
+    with pytest.raises(AnsibleError, match=r"provider otel, which .* of east does not define \(known: prometheus"):
+        rendered("telemetry", telemetry_telemetries=items)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        pytest.param({}, {"global": {"multiCluster": {"clusterName": "east"}}}, id="only a name"),
+        pytest.param(
+            {
+                "mesh_id": "m",
+                "cluster_network": "n",
+                "cluster_name": "c",
+                "install_values": {"global": {"platform": "gke"}},
+            },
+            {"global": {"meshID": "m", "network": "n", "multiCluster": {"clusterName": "c"}, "platform": "gke"}},
+            id="all of it, and the cluster's own values",
+        ),
+    ],
+)
+def test_the_inventory_identifies_the_cluster(variables: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert templar("install", **variables).template(trust_as_template("{{ _install_values }}")) == expected
