@@ -75,8 +75,8 @@ def keep_pip_settings(home: Path) -> None:
     cache = subprocess.run([*pip, "cache", "dir"], check=True, capture_output=True, text=True).stdout.strip()
     settings = {"cache-dir": cache}
     for line in listed.splitlines():
-        name, _, value = line.partition("=")
-        section, _, key = name.rpartition(".")
+        name, value = line.split("=", 1)
+        section, key = name.rsplit(".", 1)
         if section in ("global", ":env:"):
             settings[key] = ast.literal_eval(value)
     target = home / ".config" / "pip" / "pip.conf"

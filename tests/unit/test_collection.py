@@ -132,10 +132,9 @@ def test_a_module_writes_no_option_that_a_fragment_has(module: str) -> None:
 
 
 def fragment(name: str) -> str:
-    file, _, part = name.partition(".")
-    found: str = getattr(
-        importlib.import_module(f"{PACKAGE}.doc_fragments.{file}").ModuleDocFragment, (part or "DOCUMENTATION").upper()
-    )
+    file, *part = name.split(".")
+    holder = importlib.import_module(f"{PACKAGE}.doc_fragments.{file}").ModuleDocFragment
+    found: str = getattr(holder, (part or ["documentation"])[0].upper())
     return found
 
 
