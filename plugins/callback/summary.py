@@ -1,4 +1,4 @@
-# Copyright: the meshfleet.istio authors
+# Copyright: the meshfleet.istio contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """What a run did to each cluster, in one short table at its end."""
 
@@ -26,7 +26,7 @@ options:
       - section: callback_meshfleet_summary
         key: output
 author:
-  - The meshfleet.istio authors
+  - meshfleet contributors (@meshfleet)
 """
 
 import json
