@@ -1,0 +1,295 @@
+"""Measures the collection beside others on the lab's clusters and prints the tables: `make bench`.
+
+Not a test: nothing here fails because it is slow. Each number is the median over the rounds; in a round every way has
+its turn, so that a busy machine is busy for all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+from tests.bench.cases import MANY, OURS, SINGLE, Contestant, Place, Task, manifests, nothing, play, repeated
+from tests.bench.measure import WRITES, Sample, Summary, measured, requests_of, summary
+from tests.bench.report import Aim, Table, requests, seconds
+from tests.lab import Lab
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "bench.md"
+CLUSTERS = ("east", "west")
+CLUSTER = CLUSTERS[0]
+LIST = "the bare LIST"
+LIST_AGENT = "meshfleet-bench-list/1"
+Way = Callable[[], Sample]
+START = {True: "Ansible's own start", False: "Ansible's own start, package ansible"}
+CONFIG = f"[defaults]\ncollections_path = {ROOT / 'collections'}\ninterpreter_python = auto_silent\nnocows = true\n"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A running lab, a folder to write to, and how often to measure what."""
+
+    lab: Lab
+    folder: Path
+    rounds: int
+    objects: int
+    tasks: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The caller's, less every setting of Ansible's or of a cluster's."""
+        foreign = ("ANSIBLE_", "K8S_AUTH_", "PYTHON")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+        return {**kept, **self.lab.env()}
+
+    def place(self, name: str, count: int) -> Place:
+        """A folder and a namespace of their own, with so many objects."""
+        folder = self.folder / name
+        folder.mkdir()
+        place = Place(folder, f"bench-{name}", count, self.lab.kubeconfig, CLUSTER, self.lab.kubectl)
+        place.manifests.write_text(manifests(place.namespace, count), encoding="utf-8")
+        (folder / "ansible.cfg").write_text(CONFIG, encoding="utf-8")
+        kubectl: list[str | Path] = [place.kubectl, f"--kubeconfig={place.kubeconfig}", f"--context={place.context}"]
+        subprocess.run([*kubectl, "create", "namespace", place.namespace], check=True, capture_output=True)
+        return place
+
+    def playbook(self, place: Place, tasks: list[Task], own_ansible: bool = True) -> list[str | Path]:
+        path = place.folder / "play.yml"
+        path.write_text(play(tasks), encoding="utf-8")
+        folder = Path(sys.executable).parent if own_ansible else ROOT / ".venv-bench" / "bin"
+        python = f"ansible_python_interpreter={folder / 'python'}"
+        return [folder / "ansible-playbook", "-i", "localhost,", "-c", "local", "-e", python, path]
+
+    def sample(self, place: Place, argv: Sequence[str | Path], agent: str) -> Sample:
+        log = place.folder / "output.log"
+        return measured(argv, place.folder, log, self.environment, lambda: requests_of(self.lab, CLUSTER, agent))
+
+
+def argv_of(bench: Bench, contestant: Contestant, place: Place, times: int = 1) -> list[str | Path]:
+    if contestant.command:
+        return list(contestant.command(place))
+    tasks = contestant.tasks(place) if contestant.tasks else []
+    return bench.playbook(place, repeated(tasks, times), contestant.own_ansible)
+
+
+def bare_list(bench: Bench, place: Place) -> Sample:
+    """Connect, LIST, read to the end. Nothing is decoded."""
+    from kubernetes import config
+
+    client = config.new_client_from_config(str(place.kubeconfig), place.context)
+    client.user_agent = LIST_AGENT
+    path = f"/apis/networking.istio.io/v1/namespaces/{place.namespace}/virtualservices"
+    before = requests_of(bench.lab, CLUSTER, LIST_AGENT)
+    began = time.perf_counter()
+    response = client.call_api(
+        path, "GET", auth_settings=["BearerToken"], _preload_content=False, _return_http_data_only=True
+    )
+    size = len(response.data)
+    took = time.perf_counter() - began
+    if size < place.count:
+        raise RuntimeError(f"the LIST of {place.namespace} answered with {size} bytes")
+    return Sample(took, requests=requests_of(bench.lab, CLUSTER, LIST_AGENT) - before)
+
+
+def turn(bench: Bench, contestant: Contestant, place: Place, times: int = 1) -> Way:
+    return partial(bench.sample, place, argv_of(bench, contestant, place, times), contestant.agent)
+
+
+def empty_play(bench: Bench, place: Place, times: int, own_ansible: bool) -> Way:
+    return partial(bench.sample, place, bench.playbook(place, repeated(nothing(place), times), own_ansible), OURS)
+
+
+def rounds_of(bench: Bench, ways: Mapping[str, Way]) -> dict[str, Summary]:
+    """Each way in turn, so many times."""
+    samples: dict[str, list[Sample]] = {name: [] for name in ways}
+    for _number in range(bench.rounds):
+        for name, way in ways.items():
+            samples[name].append(way())
+    return {name: summary(taken) for name, taken in samples.items()}
+
+
+def many(bench: Bench) -> tuple[Table, list[Aim]]:
+    places = {one.name: bench.place(f"many-{index}", bench.objects) for index, one in enumerate(MANY)}
+    for one in MANY:
+        # Twice: it makes the objects, then settles what only a second run does.
+        for _number in range(2):
+            turn(bench, one, places[one.name])()
+    empty = bench.place("many-empty", 0)
+    first = places[MANY[0].name]
+    found = rounds_of(
+        bench,
+        {
+            **{name: empty_play(bench, empty, 1, own) for own, name in START.items()},
+            LIST: partial(bare_list, bench, first),
+            **{one.name: turn(bench, one, places[one.name]) for one in MANY},
+        },
+    )
+    starts = {one.name: found[START[one.own_ansible]].seconds for one in MANY if one.tasks}
+    rows = [
+        (
+            name,
+            seconds(one.seconds),
+            seconds(one.seconds - starts[name]) if name in starts else "",
+            requests(one.requests),
+            str(one.writes),
+            f"{one.mebibytes:.0f}" if one.mebibytes else "",
+        )
+        for name, one in found.items()
+    ]
+    mine = found[MANY[0].name]
+    beyond = mine.seconds - starts[MANY[0].name]
+    aims = [
+        Aim(
+            f"{bench.objects} unchanged objects, beyond Ansible's own start, in the time of the LIST plus 0.1 s",
+            beyond,
+            found[LIST].seconds + 0.1,
+            "s",
+        ),
+        Aim(f"{bench.objects} unchanged objects without a write", mine.writes, 0, "writes"),
+    ]
+    title = f"{bench.objects} VirtualServices, none changed"
+    notes = (
+        "One task or command for all of them. Ansible's own start is a play of one `debug` task, by the same Ansible as"
+        " the row that it is taken from. The bare LIST is one request over a new connection, read and not decoded."
+    )
+    columns = ("way", "seconds", "beyond own start", "requests", "writes", "MiB")
+    return Table(title, notes, columns, rows), aims
+
+
+def single(bench: Bench) -> tuple[Table, list[Aim]]:
+    places = {one.name: bench.place(f"single-{index}", 1) for index, one in enumerate(SINGLE)}
+    for one in SINGLE:
+        turn(bench, one, places[one.name])()
+    empty = bench.place("single-empty", 0)
+    noop = {own: f"debug{'' if own else ', package ansible'}" for own in START}
+    found = rounds_of(
+        bench,
+        {
+            **{name: empty_play(bench, empty, bench.tasks, own) for own, name in noop.items()},
+            **{one.name: turn(bench, one, places[one.name], bench.tasks) for one in SINGLE},
+        },
+    )
+    each = {
+        one.name: (found[one.name].seconds - found[noop[one.own_ansible]].seconds) / bench.tasks * 1000
+        for one in SINGLE
+    }
+    rows = [
+        (
+            name,
+            seconds(one.seconds),
+            f"{each[name]:.0f}" if name in each else "",
+            requests(one.requests),
+            str(one.writes),
+            f"{one.mebibytes:.0f}",
+        )
+        for name, one in found.items()
+    ]
+    title = f"{bench.tasks} tasks of one VirtualService each, unchanged"
+    notes = "Milliseconds a task: beyond the same play with as many `debug` tasks, by the same Ansible."
+    columns = ("task", "seconds", "ms a task", "requests", "writes", "MiB")
+    aims = [Aim("a single unchanged task", each[SINGLE[0].name], 40, "ms")]
+    return Table(title, notes, columns, rows), aims
+
+
+@dataclass(frozen=True)
+class SiteRun:
+    """One run of site.yml: as a whole, and seconds and requests by cluster."""
+
+    whole: Sample
+    seconds: Mapping[str, float]
+    requests: Mapping[str, Counter[str]]
+
+
+def site_run(bench: Bench) -> SiteRun:
+    output = bench.folder / "summary.json"
+    environment = {**bench.environment, "MESHFLEET_SUMMARY_OUTPUT": str(output)}
+    argv: list[str | Path] = [Path(sys.executable).with_name("ansible-playbook"), "site.yml", "-i", "inventories/lab"]
+    before = {name: requests_of(bench.lab, name, OURS) for name in CLUSTERS}
+    whole = measured(argv, ROOT, bench.folder / "site.log", environment, Counter)
+    counted = {name: requests_of(bench.lab, name, OURS) - before[name] for name in CLUSTERS}
+    told = json.loads(output.read_text(encoding="utf-8"))["hosts"]
+    return SiteRun(whole, {name: float(told[name]["seconds"]) for name in CLUSTERS}, counted)
+
+
+def site(bench: Bench) -> tuple[Table, list[Aim]]:
+    first = site_run(bench)
+    again = [site_run(bench) for _number in range(bench.rounds)]
+    rows = [row for title, runs in (("first", [first]), ("second", again)) for row in site_rows(title, runs)]
+    writes = sum(count for name in CLUSTERS for verb, count in again[-1].requests[name].items() if verb in WRITES)
+    notes = (
+        "Seconds of a cluster: what its tasks took together; of all: the whole command, Ansible's start included."
+        " Wait, rendering by istioctl and the checks are in it."
+    )
+    columns = ("run", "cluster", "seconds", "requests", "MiB")
+    return Table("site.yml with the lab's inventory", notes, columns, rows), [
+        Aim("the second run of the site without a write", writes, 0, "writes")
+    ]
+
+
+def site_rows(title: str, runs: Sequence[SiteRun]) -> Iterator[tuple[str, ...]]:
+    for name in CLUSTERS:
+        yield title, name, seconds(median(run.seconds[name] for run in runs)), requests(runs[-1].requests[name]), ""
+    whole = summary([run.whole for run in runs])
+    yield title, "all", seconds(whole.seconds), "", f"{whole.mebibytes:.0f}"
+
+
+def page(bench: Bench, tables: Sequence[Table], aims: Sequence[Aim]) -> str:
+    machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, ansible-core {version('ansible-core')}"
+    intro = (
+        "What a run costs, written by `make bench BENCH=--write`. The API servers are the lab's, on the same machine:"
+        " real ones, but without a network in between, and they take their share of the cores."
+    )
+    how = (
+        f"Medians of {bench.rounds} rounds ({machine}). Requests are those of the client alone, from the API servers'"
+        " audit logs; MiB is the memory of the largest process."
+    )
+    blocks = ["# Bench", intro, how, "\n".join(map(str, aims)), *map(str, tables)]
+    return "\n\n".join(blocks) + "\n"
+
+
+PARTS = {"site": site, "many": many, "single": single}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--objects", type=int, default=200)
+    parser.add_argument("--tasks", type=int, default=20)
+    parser.add_argument("--write", action="store_true", help="also write docs/bench.md")
+    told = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        lab = Lab(folder / "lab")
+        bench = Bench(lab, folder, told.rounds, told.objects, told.tasks)
+        try:
+            lab.up(list(CLUSTERS))
+            tables, aims = [], []
+            for title, part in PARTS.items():
+                print(f"{title} …", file=sys.stderr, flush=True)
+                table, wanted = part(bench)
+                tables.append(table)
+                aims += wanted
+        finally:
+            lab.down()
+        text = page(bench, tables, aims)
+    print(text)
+    if told.write:
+        PAGE.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""One command, run once: its seconds, the memory of its largest process, and what the API servers saw of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from tests.lab import Lab
+
+WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+
+
+@dataclass(frozen=True)
+class Sample:
+    seconds: float
+    mebibytes: float = 0.0
+    requests: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def writes(self) -> int:
+        return sum(count for verb, count in self.requests.items() if verb in WRITES)
+
+
+class CommandFailed(Exception):
+    """The command that was to be measured did not end well; its own words are in the message."""
+
+
+def requests_of(lab: Lab, cluster: str, agent: str) -> Counter[str]:
+    """Requests so far of the clients whose user agent starts with C(agent); a dry run counts under its own name."""
+    return Counter(
+        f"{event.verb} (dry run)" if event.dry_run else event.verb
+        for event in lab.audit(cluster)
+        if event.user_agent.startswith(agent)
+    )
+
+
+def measured(
+    argv: Sequence[str | Path],
+    folder: Path,
+    log: Path,
+    environment: Mapping[str, str],
+    count: Callable[[], Counter[str]],
+) -> Sample:
+    """Raises CommandFailed with the end of the output."""
+    before = count()
+    with log.open("wb") as stream:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            argv, cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT
+        )
+        # Unlike RUSAGE_CHILDREN this tells of one command and those that it waited for, not of all before it.
+        status, usage = os.wait4(process.pid, 0)[1:]
+        seconds = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        text = log.read_text(encoding="utf-8", errors="replace")[-2000:]
+        raise CommandFailed(f"{' '.join(map(str, argv))} ended with {process.returncode}:\n{text}")
+    return Sample(seconds, usage.ru_maxrss / 1024, count() - before)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The medians of several samples; of the requests the last sample's, as every run must send the same."""
+
+    seconds: float
+    mebibytes: float
+    requests: Counter[str]
+    writes: int
+
+
+def summary(samples: Sequence[Sample]) -> Summary:
+    return Summary(
+        median(sample.seconds for sample in samples),
+        median(sample.mebibytes for sample in samples),
+        samples[-1].requests,
+        max(sample.writes for sample in samples),
+    )

@@ -1,0 +1,52 @@
+"""The tables, in Markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A heading, what is to be known about the numbers, the columns and the rows; the first column is text."""
+
+    title: str
+    notes: str
+    columns: Row
+    rows: Sequence[Row]
+
+    def __str__(self) -> str:
+        widths = [max(len(row[index]) for row in (self.columns, *self.rows)) for index in range(len(self.columns))]
+        ruler = ("-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:]))
+        lines = [self._line(row, widths) for row in (self.columns, ruler, *self.rows)]
+        return "\n".join((f"## {self.title}", "", self.notes, "", *lines))
+
+    @staticmethod
+    def _line(row: Row, widths: Sequence[int]) -> str:
+        first, *others = zip(row, widths, strict=True)
+        return " | ".join(("| " + first[0].ljust(first[1]), *(text.rjust(width) for text, width in others))) + " |"
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A sentence about what was wanted, and the two numbers that tell whether it is so."""
+
+    text: str
+    measured: float
+    bound: float
+    unit: str
+
+    def __str__(self) -> str:
+        verdict = "met" if self.measured <= self.bound else "missed"
+        return f"- {self.text}: {self.measured:.3g} {self.unit}, aim {self.bound:.3g} {self.unit}: **{verdict}**."
+
+
+def seconds(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def requests(counted: Counter[str]) -> str:
+    return ", ".join(f"{count} {verb}" for verb, count in sorted(counted.items()) if count) or "0"
