@@ -1,0 +1,87 @@
+"""The CONNECT relay between an API server and what the cluster's addresses stand for on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+Resolve = Callable[[str, int], int | None]
+CHUNK = 65536
+HEADER_SECONDS = 10
+
+
+def listen(path: Path) -> socket.socket:
+    """Listen on a unix socket that only its owner may use, in place of one that a crash left behind."""
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    path.chmod(0o600)
+    return listener
+
+
+def serve(listener: socket.socket, resolve: Resolve) -> threading.Thread:
+    """Answer CONNECT requests in a thread of their own; `resolve` tells the local port behind an address."""
+    thread = threading.Thread(target=lambda: asyncio.run(_serve(listener, resolve)), name="relay", daemon=True)
+    thread.start()
+    return thread
+
+
+def local_port(host: str, port: int, resolve: Resolve) -> int | None:
+    """Return the local port to use for an address of the cluster, or for one that is local anyway."""
+    if (found := resolve(host, port)) is not None:
+        return found
+    # A webhook may be configured by URL; what is on this machine needs no translation, and nothing else is reached.
+    with contextlib.suppress(ValueError):
+        return port if ipaddress.ip_address(host).is_loopback else None
+    return port if host == "localhost" else None
+
+
+async def _serve(listener: socket.socket, resolve: Resolve) -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            await _tunnel(reader, writer, resolve)
+        writer.close()
+
+    server = await asyncio.start_unix_server(handle, sock=listener)
+    async with server:
+        await server.serve_forever()
+
+
+async def _tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, resolve: Resolve) -> None:
+    header = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HEADER_SECONDS)).decode("latin-1")
+    method, _, rest = header.partition(" ")
+    target = rest.partition(" ")[0]
+    host, _, number = target.rpartition(":")
+    if method != "CONNECT" or not number.isdigit():
+        await _answer(writer, "400 Bad Request", f"the lab's relay understands CONNECT host:port only, not {header!r}")
+        return
+    port = local_port(host.strip("[]"), int(number), resolve)
+    if port is None:
+        await _answer(writer, "502 Bad Gateway", f"nothing in the lab answers for {target}")
+        return
+    try:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError as error:
+        await _answer(writer, "503 Service Unavailable", f"{target} is not up: {error}")
+        return
+    writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+
+
+async def _answer(writer: asyncio.StreamWriter, status: str, text: str) -> None:
+    body = text.encode()
+    writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+    await writer.drain()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(CHUNK):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
