@@ -16,14 +16,14 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 from tests.bench.cases import MANY, OURS, SINGLE, Contestant, Place, Task, manifests, nothing, play, repeated
-from tests.bench.measure import WRITES, Sample, Summary, measured, requests_of, summary
+from tests.bench.measure import Sample, Summary, measured, requests_of, summary
 from tests.bench.report import Aim, Table, requests, seconds
 from tests.lab import Lab
 
@@ -75,7 +75,9 @@ class Bench:
 
     def sample(self, place: Place, argv: Sequence[str | Path], agent: str) -> Sample:
         log = place.folder / "output.log"
-        return measured(argv, place.folder, log, self.environment, lambda: requests_of(self.lab, CLUSTER, agent))
+        since = self.lab.audit_position(CLUSTER)
+        taken = measured(argv, place.folder, log, self.environment)
+        return replace(taken, requests=requests_of(self.lab, CLUSTER, agent, since))
 
 
 def argv_of(bench: Bench, contestant: Contestant, place: Place, times: int = 1) -> list[str | Path]:
@@ -92,7 +94,7 @@ def bare_list(bench: Bench, place: Place) -> Sample:
     client = config.new_client_from_config(str(place.kubeconfig), place.context)
     client.user_agent = LIST_AGENT
     path = f"/apis/networking.istio.io/v1/namespaces/{place.namespace}/virtualservices"
-    before = requests_of(bench.lab, CLUSTER, LIST_AGENT)
+    since = bench.lab.audit_position(CLUSTER)
     began = time.perf_counter()
     response = client.call_api(
         path, "GET", auth_settings=["BearerToken"], _preload_content=False, _return_http_data_only=True
@@ -101,7 +103,7 @@ def bare_list(bench: Bench, place: Place) -> Sample:
     took = time.perf_counter() - began
     if size < place.count:
         raise RuntimeError(f"the LIST of {place.namespace} answered with {size} bytes")
-    return Sample(took, requests=requests_of(bench.lab, CLUSTER, LIST_AGENT) - before)
+    return Sample(took, requests=requests_of(bench.lab, CLUSTER, LIST_AGENT, since))
 
 
 def turn(bench: Bench, contestant: Contestant, place: Place, times: int = 1) -> Way:
@@ -217,9 +219,9 @@ def site_run(bench: Bench) -> SiteRun:
     output = bench.folder / "summary.json"
     environment = {**bench.environment, "MESHFLEET_SUMMARY_OUTPUT": str(output)}
     argv: list[str | Path] = [Path(sys.executable).with_name("ansible-playbook"), "site.yml", "-i", "inventories/lab"]
-    before = {name: requests_of(bench.lab, name, OURS) for name in CLUSTERS}
-    whole = measured(argv, ROOT, bench.folder / "site.log", environment, Counter)
-    counted = {name: requests_of(bench.lab, name, OURS) - before[name] for name in CLUSTERS}
+    since = {name: bench.lab.audit_position(name) for name in CLUSTERS}
+    whole = measured(argv, ROOT, bench.folder / "site.log", environment)
+    counted = {name: requests_of(bench.lab, name, OURS, since[name]) for name in CLUSTERS}
     told = json.loads(output.read_text(encoding="utf-8"))["hosts"]
     return SiteRun(whole, {name: float(told[name]["seconds"]) for name in CLUSTERS}, counted)
 
@@ -228,7 +230,7 @@ def site(bench: Bench) -> tuple[Table, list[Aim]]:
     first = site_run(bench)
     again = [site_run(bench) for _number in range(bench.rounds)]
     rows = [row for title, runs in (("first", [first]), ("second", again)) for row in site_rows(title, runs)]
-    writes = sum(count for name in CLUSTERS for verb, count in again[-1].requests[name].items() if verb in WRITES)
+    writes = max(Sample(0, requests=run.requests[name]).writes for run in again for name in CLUSTERS)
     notes = (
         "Seconds of a cluster: what its tasks took together; of all: the whole command, Ansible's start included."
         " Wait, rendering by istioctl and the checks are in it."

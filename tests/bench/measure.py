@@ -6,14 +6,13 @@ import os
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 from tests.lab import Lab
-
-WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+from tests.lab.audit import WRITES
 
 
 @dataclass(frozen=True)
@@ -31,24 +30,17 @@ class CommandFailed(Exception):
     """The command that was to be measured did not end well; its own words are in the message."""
 
 
-def requests_of(lab: Lab, cluster: str, agent: str) -> Counter[str]:
-    """Requests so far of the clients whose user agent starts with C(agent); a dry run counts under its own name."""
+def requests_of(lab: Lab, cluster: str, agent: str, since: int) -> Counter[str]:
+    """Requests of the clients whose user agent starts with C(agent); a dry run counts under its own name."""
     return Counter(
         f"{event.verb} (dry run)" if event.dry_run else event.verb
-        for event in lab.audit(cluster)
+        for event in lab.audit(cluster, since)
         if event.user_agent.startswith(agent)
     )
 
 
-def measured(
-    argv: Sequence[str | Path],
-    folder: Path,
-    log: Path,
-    environment: Mapping[str, str],
-    count: Callable[[], Counter[str]],
-) -> Sample:
-    """Raises CommandFailed with the end of the output."""
-    before = count()
+def measured(argv: Sequence[str | Path], folder: Path, log: Path, environment: Mapping[str, str]) -> Sample:
+    """Raises CommandFailed with the end of the output, which goes to C(log)."""
     with log.open("wb") as stream:
         began = time.perf_counter()
         process = subprocess.Popen(
@@ -61,7 +53,7 @@ def measured(
     if process.returncode:
         text = log.read_text(encoding="utf-8", errors="replace")[-2000:]
         raise CommandFailed(f"{' '.join(map(str, argv))} ended with {process.returncode}:\n{text}")
-    return Sample(seconds, usage.ru_maxrss / 1024, count() - before)
+    return Sample(seconds, usage.ru_maxrss / 1024)
 
 
 @dataclass(frozen=True)
