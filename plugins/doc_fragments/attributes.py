@@ -19,7 +19,8 @@ attributes:
     description: A second run changes nothing and sends no write.
     support: full
   action_group:
-    description: Use C(group/meshfleet.istio.all) in C(module_defaults) to set options for all modules of this collection.
+    description:
+      - Use C(group/meshfleet.istio.all) in C(module_defaults) to set options for all modules of this collection.
     support: full
     membership: [meshfleet.istio.all]
 """

@@ -116,7 +116,8 @@ options:
     type: float
     default: 30.0
   retries:
-    description: How often a request is tried again after a passing failure (connection errors, 429, 500, 502, 503, 504).
+    description:
+      - How often a request is tried again after a passing failure (connection errors, 429, 500, 502, 503, 504).
     type: int
     default: 3
 requirements:

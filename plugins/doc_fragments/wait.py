@@ -11,7 +11,8 @@ options:
   wait:
     description:
       - Whether to wait, after everything is applied, until all of it is ready.
-      - CRDs are ready when established, workloads when rolled out, the webhooks of istiod when istiod has proved that it answers them.
+      - CRDs are ready when established, workloads when rolled out, the webhooks of istiod when istiod has proved
+        that it answers them.
     type: bool
     default: true
   wait_timeout:

@@ -10,10 +10,11 @@ import random
 import re
 import ssl
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from .connection import Connection
 from .errors import ApiError, MeshError, Unreachable
@@ -39,7 +40,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Bounds:
-    """How long a request may take: C(timeout) seconds per answer, C(retries) further tries, C(connections) at a time."""
+    """C(timeout) seconds for an answer, C(retries) further tries, C(connections) at a time."""
 
     timeout: float = 30.0
     retries: int = 3
@@ -58,6 +59,11 @@ class Cluster:
     @property
     def host(self) -> str:
         return self._connection.host
+
+    @property
+    def verified(self) -> bool:
+        """Whether TLS proves that the server is the one that is meant."""
+        return self._connection.tls is not None and self._connection.tls.verify_mode is not ssl.CERT_NONE
 
     def list(
         self, kind: Kind, namespace: str | None = None, *, fields: str | None = None, labels: str | None = None
@@ -218,23 +224,28 @@ class Cluster:
         host, text = self.host, str(cause) or type(cause).__name__
         if isinstance(cause, ssl.SSLCertVerificationError):
             return Unreachable(
-                f"the certificate of {host} is not trusted: {cause.verify_message or text}; give the cluster's CA (certificate-authority in the kubeconfig, or option ca_cert)"
+                f"the certificate of {host} is not trusted: {cause.verify_message or text}; give the cluster's CA "
+                f"(certificate-authority in the kubeconfig, or option ca_cert)"
             )
         if isinstance(cause, ssl.SSLError):
             return Unreachable(
-                f"no TLS connection to {host}: {text}; check that the address is an https API server and that the client certificate fits"
+                f"no TLS connection to {host}: {text}; check that the address is an https API server and that the "
+                f"client certificate fits"
             )
         if isinstance(cause, ConnectionRefusedError):
             return Unreachable(
-                f"{host} refuses connections; check that the API server runs and that the address in the kubeconfig is right"
+                f"{host} refuses connections; check that the API server runs and that the address in the kubeconfig "
+                f"is right"
             )
         if "timed out" in text.lower():
             return Unreachable(
-                f"{host} does not answer in time ({text.rstrip('.')}); check network, VPN, firewall and proxy, or raise request_timeout"
+                f"{host} does not answer in time ({text.rstrip('.')}); check network, VPN, firewall and proxy, or "
+                f"raise request_timeout"
             )
         if "resolve" in text.lower() or "name or service" in text.lower():
             return Unreachable(
-                f"the name of {host} does not resolve; check the server address in the kubeconfig and the controller's DNS"
+                f"the name of {host} does not resolve; check the server address in the kubeconfig and the "
+                f"controller's DNS"
             )
         return Unreachable(f"{host} cannot be reached: {text}; check network and proxy")
 
@@ -253,6 +264,10 @@ def _pool(connection: Connection, size: int) -> Any:
     options: dict[str, Any] = {"num_pools": 2, "maxsize": size, "block": True}
     if connection.tls is not None:
         options["ssl_context"] = connection.tls
+        if connection.tls.verify_mode is ssl.CERT_NONE:
+            # The user asked for it and is told so once, by the task.
+            said = re.escape(f"Unverified HTTPS request is being made to host '{urlsplit(connection.host).hostname}'")
+            warnings.filterwarnings("ignore", said, urllib3.exceptions.InsecureRequestWarning)
         if connection.server_name:
             options["server_hostname"] = connection.server_name
     if connection.proxy:

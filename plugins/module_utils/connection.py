@@ -20,7 +20,10 @@ from .errors import MeshError
 
 @dataclass(frozen=True)
 class Connection:
-    """Where the API server is and how to talk to it. C(authorization) is asked before each request: it renews what expires."""
+    """Where the API server is and how to talk to it.
+
+    C(authorization) is asked before each request: it renews what expires.
+    """
 
     host: str
     context: str
@@ -35,12 +38,14 @@ class Connection:
 def connect(params: Mapping[str, Any]) -> Connection:
     """The connection that the options describe: explicit host, else kubeconfig, else the pod's service account.
 
-    Raises MeshError for a missing kubeconfig or context, unreadable certificates, or an exec plugin that gives no credential.
+    Raises MeshError for a missing kubeconfig or context, unreadable certificates, or an exec plugin that gives no
+    credential.
     """
     from kubernetes.client.configuration import Configuration
 
     configuration = Configuration()
-    # The client would write keys and certificates to shared temporary files; these go away as soon as OpenSSL has read them.
+    # The client would write keys and certificates to shared temporary files; these go away as soon as OpenSSL has read
+    # them.
     folder = tempfile.mkdtemp(prefix="meshfleet-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     try:
         context = _load(params, configuration, folder)
@@ -109,7 +114,8 @@ def _load_kubeconfig(params: Mapping[str, Any], configuration: Any, folder: str)
     if "exec" in user and not configuration.api_key and not configuration.cert_file:
         command = user["exec"].get("command")
         raise MeshError(
-            f"the exec plugin {command} of context {context} gave no credential; run it by hand to see why, and log in again"
+            f"the exec plugin {command} of context {context} gave no credential; run it by hand to see why, and log "
+            f"in again"
         )
     return context
 

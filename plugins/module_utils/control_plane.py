@@ -1,4 +1,4 @@
-"""An IstioOperator from a module's options, and the manifests that istioctl renders from it as something to converge to. Pure.
+"""An IstioOperator from a module's options, and what istioctl renders from it as objects to converge to. Pure.
 
 The IstioOperator API: https://istio.io/latest/docs/reference/config/istio.operator.v1alpha1/.
 """
@@ -60,7 +60,8 @@ def operator(params: Mapping[str, Any], base: Mapping[str, Any] | None) -> Manif
     if not isinstance(iop, dict) or iop.get("kind") != "IstioOperator":
         found = iop.get("kind", "no kind") if isinstance(iop, dict) else type(iop).__name__
         raise MeshError(
-            f"definition is no IstioOperator but {found}; other manifests belong to the module meshfleet.istio.resources"
+            f"definition is no IstioOperator but {found}; other manifests belong to the module "
+            f"meshfleet.istio.resources"
         )
     metadata = dict(iop.get("metadata") or {})
     for key, default in (("name", "istio"), ("namespace", "istio-system")):
@@ -71,7 +72,7 @@ def operator(params: Mapping[str, Any], base: Mapping[str, Any] | None) -> Manif
 
 
 def _with_default_validator(spec: dict[str, Any]) -> dict[str, Any]:
-    """Without a default revision the charts render no webhook for the objects that name no revision: nothing validates them."""
+    """Without a default revision the charts render no webhook that validates objects which name no revision."""
     values = spec.get("values") or {}
     if spec.get("revision") or values.get("defaultRevision") is not None:
         return spec
@@ -93,7 +94,8 @@ def scope_of(iop: Mapping[str, Any]) -> str:
     scope = f"control-plane.{iop['metadata']['namespace']}.{iop['metadata']['name']}"
     if len(scope) > 63 or not re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", scope):
         raise MeshError(
-            f"name and namespace of the control plane must form a label value of at most 63 characters, {scope} does not"
+            f"name and namespace of the control plane must form a label value of at most 63 characters, {scope} does "
+            f"not"
         )
     return scope
 

@@ -1,4 +1,7 @@
-"""Fields that Istio's and Kubernetes' own controllers take over after the first apply; we never fight over them. No I/O."""
+"""Fields that Istio's and Kubernetes' own controllers take over after the first apply; we never fight over them.
+
+No I/O.
+"""
 
 from __future__ import annotations
 

@@ -109,7 +109,10 @@ class _Verdict:
 def _verified(
     cluster: Cluster, actions: list[Action], force: bool, check: bool
 ) -> tuple[list[Action], set[Identity], list[str]]:
-    """All actions settled by dry runs, those that cannot be yet, and the server's warnings. Raises MeshError with all refusals."""
+    """All actions settled by dry runs, those that cannot be yet, and the server's warnings.
+
+    Raises MeshError with all refusals.
+    """
     coming = _Coming.of(actions)
     doubtful = [action for action in actions if not action.settled]
     verdicts = each(cluster, lambda action: _verdict(cluster, action, force, coming, check), doubtful)
@@ -177,7 +180,12 @@ def _applied(
     warnings: list[str] = []
     for rank in in_ranks(actions):
         if rank[0].kind.rank > DEFINITION and rank[0].verb is not Verb.DELETE:
-            _verify_deferred(cluster, [action for action in rank if action.identity in deferred], force, outcome, done)
+            verdicts = _verify_deferred(cluster, [action for action in rank if action.identity in deferred], force)
+            refused = [verdict.refusal for verdict in verdicts if verdict.refusal]
+            if refused:
+                raise _partly("; ".join(refused), actions, outcome, done)
+            outcome |= {verdict.action.identity: verdict.action for verdict in verdicts}
+            rank = [outcome[action.identity] for action in rank]
         failures: list[str] = []
         for action, (after, said, failure) in zip(
             rank, each(cluster, lambda action: _write(cluster, action, force), rank), strict=True
@@ -200,16 +208,10 @@ def _applied(
     return list(outcome.values()), warnings
 
 
-def _verify_deferred(
-    cluster: Cluster, waiting: Sequence[Action], force: bool, outcome: dict[Identity, Action], done: set[Identity]
-) -> None:
-    if not waiting:
-        return
+def _verify_deferred(cluster: Cluster, waiting: Sequence[Action], force: bool) -> list[_Verdict]:
+    """The verdicts on what could not be verified before the namespaces and CRDs of the plan existed."""
     nothing = _Coming(frozenset(), frozenset())
-    verdicts = each(cluster, lambda action: _verdict(cluster, action, force, nothing, False), waiting)
-    refused = [verdict.refusal for verdict in verdicts if verdict.refusal]
-    if refused:
-        raise _partly("; ".join(refused), list(outcome.values()), outcome, done)
+    return each(cluster, lambda action: _verdict(cluster, action, force, nothing, False), waiting)
 
 
 def _write(cluster: Cluster, action: Action, force: bool) -> tuple[Action, tuple[str, ...], str]:

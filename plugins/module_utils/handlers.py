@@ -63,7 +63,8 @@ def _single(definition: Any) -> Mapping[str, Any] | None:
     if isinstance(found, list):
         if len(found) > 1:
             raise MeshError(
-                f"definition holds {len(found)} documents; one IstioOperator makes one control plane, use a task for each"
+                f"definition holds {len(found)} documents; one IstioOperator makes one control plane, use a task for "
+                f"each"
             )
         found = found[0] if found else None
     if found is not None and not isinstance(found, Mapping):

@@ -1,4 +1,4 @@
-"""Runs istioctl: found by option, environment variable ISTIOCTL, PATH; input on stdin, so that no secret is in argv or a file."""
+"""Runs istioctl, found by option, environment variable or PATH; its input is on stdin: no secret in argv or a file."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ def find(option: str | None) -> str:
             found = shutil.which(os.path.expanduser(path))
             if found is None:
                 raise MeshError(
-                    f"istioctl is not at {path} ({source}), or cannot be executed; correct the path, or install it there"
+                    f"istioctl is not at {path} ({source}), or cannot be executed; correct the path, or install it "
+                    f"there"
                 )
             return found
     found = shutil.which("istioctl")
     if found is None:
         raise MeshError(
-            "istioctl is not found: neither option istioctl nor environment variable ISTIOCTL is set, and PATH has none; "
+            "istioctl is not found: neither option istioctl nor environment variable ISTIOCTL is set, and PATH has "
+            "none; "
             "install the version of Istio that you want to run (https://istio.io/latest/docs/setup/getting-started/)"
         )
     return found

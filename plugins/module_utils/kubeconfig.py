@@ -35,7 +35,8 @@ def read(source: str | Mapping[str, Any] | None) -> dict[str, Any]:
     present = [path for path in found if os.path.isfile(path)]
     if not present:
         raise MeshError(
-            f"kubeconfig {os.pathsep.join(found)} ({named}) does not exist; set cluster_kubeconfig in the inventory, the option kubeconfig, or K8S_AUTH_KUBECONFIG"
+            f"kubeconfig {os.pathsep.join(found)} ({named}) does not exist; set cluster_kubeconfig in the inventory, "
+            f"the option kubeconfig, or K8S_AUTH_KUBECONFIG"
         )
     return merged([_file(path) for path in present])
 
@@ -91,18 +92,21 @@ def reduced(config: Mapping[str, Any], context: str | None) -> dict[str, Any]:
     name = context or config["current-context"]
     if not name:
         raise MeshError(
-            f"no context is chosen and the kubeconfig has no current-context; set cluster_context to one of: {_names(config['contexts'])}"
+            f"no context is chosen and the kubeconfig has no current-context; set cluster_context to one of: "
+            f"{_names(config['contexts'])}"
         )
     chosen = _entry(config["contexts"], name)
     if chosen is None:
         raise MeshError(
-            f"the kubeconfig has no context {name}; set cluster_context (option context) to one of: {_names(config['contexts'])}"
+            f"the kubeconfig has no context {name}; set cluster_context (option context) to one of: "
+            f"{_names(config['contexts'])}"
         )
     body = chosen.get("context") or {}
     cluster, user = _entry(config["clusters"], body.get("cluster")), _entry(config["users"], body.get("user"))
     if cluster is None:
         raise MeshError(
-            f"context {name} of the kubeconfig names cluster {body.get('cluster')}, which the kubeconfig does not define"
+            f"context {name} of the kubeconfig names cluster {body.get('cluster')}, which the kubeconfig does not "
+            f"define"
         )
     if body.get("user") and user is None:
         raise MeshError(

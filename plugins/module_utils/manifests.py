@@ -59,13 +59,13 @@ def documents(text: str, origin: str) -> Iterator[Any]:
     class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
         """YAML as Kubernetes reads it: a date is a string."""
 
-        yaml_implicit_resolvers = {
-            first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-        }
-
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in Loader.yaml_implicit_resolvers.items()
+    }
     try:
-        for document in yaml.load_all(text, Loader):
+        # Ansible's tagged strings are no str to the C loader.
+        for document in yaml.load_all(text.encode(), Loader):
             if document is not None:
                 yield document
     except yaml.YAMLError as error:
@@ -121,7 +121,8 @@ def _checked(manifest: Any, where: str) -> Manifest:
         raise MeshError(f"{label}: metadata.name is missing{remedy}")
     if manifest["kind"] == "IstioOperator":
         raise MeshError(
-            f"{label}: an IstioOperator is no object of the cluster (its CRD is gone since Istio 1.21); install it with the module meshfleet.istio.istio_operator"
+            f"{label}: an IstioOperator is no object of the cluster (its CRD is gone since Istio 1.21); install it "
+            f"with the module meshfleet.istio.istio_operator"
         )
     if manifest["kind"] == "Secret" and manifest["apiVersion"] == "v1":
         manifest = _encoded(manifest)
@@ -145,7 +146,7 @@ def _encoded(secret: Manifest) -> Manifest:
 
 
 def placed(manifest: Manifest, namespaced: bool, default: str | None) -> Manifest:
-    """The manifest in its namespace: its own, else C(default), else C(default) as kubectl takes it; none for a cluster-wide kind."""
+    """The manifest in its namespace: its own, else the given one, else kubectl's; none for a cluster-wide kind."""
     metadata = dict(manifest["metadata"])
     if namespaced:
         metadata["namespace"] = metadata.get("namespace") or default or "default"

@@ -11,7 +11,7 @@ from .errors import ApiError
 from .kinds import Kind
 from .manifests import Identity
 
-_UNKNOWN = re.compile(r'(?:unknown|duplicate) field "([^"]+)"')
+_UNKNOWN = re.compile(r'unknown field "([^"]+)"|(?<=\s)\.([^\s:]+): field not declared in schema')
 _DENIED = re.compile(r'admission webhook "([^"]+)" denied the request:\s*(.*)', re.DOTALL)
 _FAILED_CALL = re.compile(r'failed calling webhook "([^"]+)":\s*(.*)', re.DOTALL)
 _OWNER = re.compile(r'conflict with "([^"]+)"')
@@ -24,7 +24,7 @@ def refusal(key: Identity, kind: Kind, error: ApiError, schema: Fields) -> str:
     """Why the server refuses an object, in one sentence that names it."""
     if error.code == 409 and any(cause.get("reason") == "FieldManagerConflict" for cause in error.causes):
         return f"{key}: {_conflict(error)}"
-    unknown = _UNKNOWN.findall(error.message)
+    unknown = [quoted or bare for quoted, bare in _UNKNOWN.findall(error.message)]
     if unknown:
         return "; ".join(f"{key}: {_unknown_field(path, kind, schema)}" for path in dict.fromkeys(unknown))
     denied = _DENIED.search(error.message)
@@ -38,9 +38,15 @@ def refusal(key: Identity, kind: Kind, error: ApiError, schema: Fields) -> str:
             "check that its service has ready pods (for Istio: istiod) and that the API server reaches them"
         )
     if error.missing_namespace:
-        return f"{key}: namespace {key.namespace} does not exist; create it first (mesh_namespaces in the inventory), or correct metadata.namespace"
+        return (
+            f"{key}: namespace {key.namespace} does not exist; create it first (mesh_namespaces in the inventory), "
+            f"or correct metadata.namespace"
+        )
     if error.unknown_kind:
-        return f"{key}: the cluster does not serve {kind.api_version} {kind.kind}; install the control plane (its CRDs) first, or use a version that is served"
+        return (
+            f"{key}: the cluster does not serve {kind.api_version} {kind.kind}; install the control plane (its "
+            f"CRDs) first, or use a version that is served"
+        )
     if error.code in (401, 403):
         return f"{key}: {access(error)}"
     if error.code == 422 and error.causes:
@@ -51,9 +57,15 @@ def refusal(key: Identity, kind: Kind, error: ApiError, schema: Fields) -> str:
 def access(error: ApiError) -> str:
     """The sentence for a request that the server does not allow."""
     if error.code == 401:
-        return "the API server does not accept the credentials (401); they may have expired: log in again, or check api_key, client_cert or the exec plugin of the kubeconfig"
+        return (
+            "the API server does not accept the credentials (401); they may have expired: log in again, or check "
+            "api_key, client_cert or the exec plugin of the kubeconfig"
+        )
     allowed = re.sub(r"^.*? is forbidden: ", "", _one_line(error.message))
-    return f"forbidden: {allowed}; grant this permission to that user (docs/permissions.md lists what the collection needs)"
+    return (
+        f"forbidden: {allowed}; grant this permission to that user (docs/permissions.md lists what the "
+        f"collection needs)"
+    )
 
 
 def _conflict(error: ApiError) -> str:
@@ -65,7 +77,10 @@ def _conflict(error: ApiError) -> str:
         f"{', '.join(fields)} {'is' if len(fields) == 1 else 'are'} owned by {owner}"
         for owner, fields in owners.items()
     ]
-    return f"{'; '.join(parts)}, with another value than ours; leave the field out of the manifest, or take it over with force_conflicts: true"
+    return (
+        f"{'; '.join(parts)}, with another value than ours; leave the field out of the manifest, or take it "
+        f"over with force_conflicts: true"
+    )
 
 
 def _unknown_field(path: str, kind: Kind, schema: Fields) -> str:

@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Listing:
-    """One LIST: C(name) narrows it to one object, C(labels) to those that carry them, no C(namespace) means all of them."""
+    """One LIST: of one object (C(name)), of what carries C(labels), or of all; without C(namespace), everywhere."""
 
     kind: Kind
     namespace: str | None = None
@@ -31,7 +31,8 @@ class Listing:
 
 
 def resolve(cluster: Cluster, manifests: Sequence[Manifest]) -> dict[tuple[str, str], Kind]:
-    """The kinds of the manifests by (apiVersion, kind): from the table, from CRDs among the manifests, else asked of the server.
+    """The kinds of the manifests by (apiVersion, kind): from the table, from CRDs among the manifests, else asked of
+    the server.
 
     Raises MeshError for a kind that the cluster does not know.
     """
@@ -65,7 +66,8 @@ def _discovered(cluster: Cluster, api_version: str, kind: str) -> Kind:
         if entry["kind"] == kind and "/" not in entry["name"]:
             return Kind(group, version, kind, entry["name"], entry["namespaced"])
     raise MeshError(
-        f"the cluster does not serve {kind} of {api_version}; install its CustomResourceDefinition first, or correct apiVersion and kind"
+        f"the cluster does not serve {kind} of {api_version}; install its CustomResourceDefinition first, or correct "
+        f"apiVersion and kind"
     )
 
 
@@ -89,7 +91,9 @@ def listings(goals: Iterable[tuple[Kind, Manifest]], scope: str | None, prune_ki
 
 
 def observe(cluster: Cluster, wanted: Sequence[Listing]) -> tuple[dict[Identity, Manifest], dict[Identity, Kind]]:
-    """The live objects by identity, and their kinds. A kind that the cluster does not serve, or a missing namespace, holds nothing.
+    """The live objects by identity, and their kinds.
+
+    A kind that the cluster does not serve, or a missing namespace, holds nothing.
 
     Raises ApiError, Unreachable.
     """

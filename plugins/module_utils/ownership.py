@@ -129,7 +129,7 @@ def _compare_items(
         # A key that the server defaulted (protocol: TCP) is ours only when the manifest wrote it.
         node = {key: value for key, value in owned[child].items() if key[2:] not in keys or key[2:] in wanted}
         yield from _compare(wanted, node, live[live_at], below)
-    for item in left:
+    if left:
         yield Change(path, live, desired)
         return
     wanted_order = [

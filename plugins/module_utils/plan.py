@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from .accepted import fingerprint, mark_of, marked
 from .controllers import scaled_by, yielded
 from .kinds import DEFINITION, NAMESPACE, Kind
 from .manifests import SCOPE_LABEL, Identity, Manifest, identity
@@ -86,10 +87,11 @@ def _present(goal: Goal, live: Manifest | None, scaled: Collection[Identity]) ->
     if live is None:
         return Action(Verb.CREATE, goal.kind, goal.manifest, settled=False)
     desired = yielded(goal.manifest, live, scaled)
-    changes = tuple(unproven(desired, live))
-    if not changes:
+    mark = mark_of(live)
+    changes = tuple(unproven(marked(desired, mark), live))
+    if not changes or fingerprint(changes) == mark:
         return Action(Verb.UNCHANGED, goal.kind, desired, live)
-    return Action(Verb.UPDATE, goal.kind, desired, live, changes, settled=False)
+    return Action(Verb.UPDATE, goal.kind, marked(desired, mark), live, changes, settled=False)
 
 
 def prunable(kind: Kind, live: Mapping[str, Any], scope: str) -> bool:
@@ -107,21 +109,25 @@ _NOISE = {"managedFields", "resourceVersion", "generation", "creationTimestamp",
 
 def settle(action: Action, answer: Mapping[str, Any]) -> Action:
     """The action after the server's dry run (or real) answer: what really changes, or that nothing does."""
+    desired = action.desired or {}
+    left = unproven(desired, answer)
+    action = replace(action, desired=marked(desired, fingerprint(left) if left else None), settled=True, after=answer)
     if action.live is None:
-        return replace(action, settled=True, after=answer)
+        return action
     changes = [*changes_between(_content(action.live), _content(answer))]
     if changes:
-        return replace(action, settled=True, changes=tuple(changes), after=answer)
+        return replace(action, changes=tuple(changes))
     if same(owned_fields(action.live), owned_fields(answer)):
-        return replace(action, verb=Verb.UNCHANGED, settled=True, changes=(), after=answer)
+        return replace(action, verb=Verb.UNCHANGED, changes=())
     ownership = Change("metadata.managedFields", ABSENT, ABSENT)
-    return replace(action, settled=True, changes=(ownership,), after=answer)
+    return replace(action, changes=(ownership,))
 
 
 def _content(live: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that a user means by the object: no status, nothing that the server counts."""
     content = {key: value for key, value in live.items() if key not in ("status", "apiVersion", "kind", "metadata")}
-    metadata = {key: value for key, value in live["metadata"].items() if key not in _NOISE}
+    unmarked = marked(dict(live), None)["metadata"]
+    metadata = {key: value for key, value in unmarked.items() if key not in _NOISE}
     return {"metadata": metadata, **content}
 
 

@@ -1,6 +1,7 @@
 """When is an object what its user waits for? Pure: an object in, None or the reason why not yet out.
 
-Follows the rules of C(kubectl rollout status) (https://kubernetes.io/docs/reference/kubectl/generated/kubectl_rollout/) and, for
+Follows the rules of C(kubectl rollout status)
+(https://kubernetes.io/docs/reference/kubectl/generated/kubectl_rollout/) and, for
 webhooks, istiod's own proof: it sets caBundle, and turns failurePolicy to Fail once it refuses bad configuration.
 """
 
@@ -135,5 +136,6 @@ def pod_trouble(pod: Mapping[str, Any]) -> str | None:
             return f"container {container.get('name')}: {waiting['reason']} {waiting.get('message', '')}".rstrip()
         ended = (container.get("lastState") or {}).get("terminated") or {}
         if ended and not container.get("ready"):
-            return f"container {container.get('name')} ended with exit code {ended.get('exitCode')} ({ended.get('reason', '')})"
+            name, code, reason = container.get("name"), ended.get("exitCode"), ended.get("reason", "")
+            return f"container {name} ended with exit code {code} ({reason})"
     return None if status.get("phase") in ("Running", "Succeeded") else f"{status.get('phase', 'unknown')}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from .accepted import marked
 from .manifests import Identity
 from .ownership import ABSENT, MANAGER, Change
 from .plan import Action, Verb
@@ -26,7 +27,7 @@ def row(action: Action) -> Row:
 
 
 def diff(actions: Iterable[Action]) -> list[dict[str, str]]:
-    """What C(--diff) shows: of an update the changed fields only, of a creation what we write, of a deletion its name."""
+    """What C(--diff) shows: of an update the changed fields, of a creation all we write, of a deletion its name."""
     return [_diff(action) for action in actions if action.verb is not Verb.UNCHANGED]
 
 
@@ -34,7 +35,7 @@ def _diff(action: Action) -> dict[str, str]:
     key = action.identity
     header = str(key)
     if action.verb is Verb.CREATE:
-        before, after = "", _yaml(redacted(action.desired or {}))
+        before, after = "", _yaml(redacted(marked(action.desired, None))) if action.desired else ""
     elif action.verb is Verb.DELETE:
         before, after = _yaml({"apiVersion": action.kind.api_version, "kind": key.kind, "metadata": _named(key)}), ""
     else:

@@ -55,7 +55,7 @@ def _as_module(entry: Entry) -> None:
         import yaml  # noqa: F401
     except ImportError as error:
         module.fail_json(msg=missing_required_lib(str(error.name or "kubernetes")))
-    task = Task(module.params, module.check_mode, module._diff, lambda message: module.debug(message))
+    task = Task(module.params, module.check_mode, module._diff, module.debug)
     result = perform(entry, task)
     for warning in result.pop("warnings", ()):
         module.warn(warning)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .client import Bounds, Cluster
@@ -46,7 +46,10 @@ def cluster_of(task: Task) -> Cluster:
 def converged(task: Task, wish: Wish) -> Result:
     """The module's result after the cluster was brought to the wish."""
     pace = Pace(task.check, deadline(task.params["wait_timeout"]) if task.params["wait"] else None, task.progress)
-    return result_of(converge(cluster_of(task), wish, pace), task)
+    cluster = cluster_of(task)
+    outcome = converge(cluster, wish, pace)
+    insecure = [] if cluster.verified else [f"the certificate of {cluster.host} is not verified (validate_certs)"]
+    return result_of(replace(outcome, warnings=[*insecure, *outcome.warnings]), task)
 
 
 def result_of(outcome: Outcome, task: Task) -> Result:

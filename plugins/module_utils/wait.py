@@ -49,7 +49,10 @@ def deadline(seconds: float) -> Deadline:
 
 
 def wait_ready(cluster: Cluster, targets: Iterable[Target], until: Deadline, progress: Progress) -> None:
-    """Returns when all targets are ready. Raises MeshError with the reasons found in the cluster when the time is over."""
+    """Returns when all targets are ready.
+
+    Raises MeshError with the reasons found in the cluster when the time is over.
+    """
     groups: dict[tuple[Kind, str], set[Identity]] = defaultdict(set)
     for target in targets:
         groups[target.kind, target.identity.namespace].add(target.identity)
@@ -131,7 +134,10 @@ def _timed_out(cluster: Cluster, reasons: Mapping[Identity, str], until: Deadlin
     for key, reason in reasons.items():
         trouble = _pods(cluster, key) if key.kind in ("Deployment", "DaemonSet", "StatefulSet") else ""
         parts.append(f"{key} is not ready: {reason}{trouble}")
-    return f"{'; '.join(parts)}. Gave up after {until.seconds:.0f} s; everything was applied, so a rerun goes on waiting (wait_timeout sets how long)"
+    return (
+        f"{'; '.join(parts)}. Gave up after {until.seconds:.0f} s; everything was applied, so a rerun goes on "
+        f"waiting (wait_timeout sets how long)"
+    )
 
 
 def _pods(cluster: Cluster, key: Identity) -> str:

@@ -9,7 +9,8 @@ short_description: An Istio control plane from an IstioOperator
 version_added: "0.1.0"
 author: meshfleet contributors (@meshfleet)
 description:
-  - Renders an IstioOperator with C(istioctl manifest generate) and brings the cluster to the result by server-side apply.
+  - Renders an IstioOperator with C(istioctl manifest generate) and brings the cluster to the result by server-side
+    apply.
     The version of Istio is that of istioctl.
   - Unlike C(istioctl install), a run that changes nothing writes nothing, check mode and diff show every field, the
     namespace's network label is kept, and webhooks that istiod has armed stay armed.
@@ -20,7 +21,9 @@ options:
     description: Name of the control plane; without it, C(metadata.name) of the IstioOperator, else C(istio).
     type: str
   namespace:
-    description: Namespace of the control plane; without it, C(metadata.namespace) of the IstioOperator, else C(istio-system).
+    description:
+      - Namespace of the control plane; without it, C(metadata.namespace) of the IstioOperator, else C(istio-
+        system).
     type: str
   profile:
     description: Profile that the other settings are laid over, such as C(default), C(minimal), C(remote) or C(empty).
@@ -58,7 +61,9 @@ options:
       - Without it, E(ISTIOCTL), then C(istioctl) on E(PATH).
     type: str
   prune:
-    description: Whether objects of this control plane that its definition does not render any more are deleted; never CRDs or namespaces.
+    description:
+      - Whether objects of this control plane that its definition does not render any more are deleted; never CRDs
+        or namespaces.
     type: bool
     default: true
 extends_documentation_fragment:

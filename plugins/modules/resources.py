@@ -12,7 +12,8 @@ description:
   - Brings the objects of a cluster to what the manifests say, by server-side apply, and changes nothing else.
   - Everything that would change is first validated by the API server and its admission webhooks in a dry run;
     when one object is refused, nothing is applied, and all refusals are reported at once.
-  - Objects are written in the order of their dependencies (namespaces, CRDs, configuration, workloads, webhooks, Istio),
+  - Objects are written in the order of their dependencies (namespaces, CRDs, configuration, workloads, webhooks,
+    Istio),
     concurrently where they do not depend on each other.
 options:
   definition:
@@ -34,7 +35,8 @@ options:
   prune_scope:
     description:
       - Name of a set of objects. Every object gets the label C(meshfleet.io/scope) with this value.
-      - What carries the label and is not among the manifests any more is deleted, in all namespaces, if it is of a kind of
+      - What carries the label and is not among the manifests any more is deleted, in all namespaces, if it is of a
+        kind of
         Istio or of a kind among the manifests. CRDs and namespaces are never labelled and never deleted.
     type: str
 extends_documentation_fragment:

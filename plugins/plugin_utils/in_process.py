@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Runs the collection's modules inside Ansible's own worker process where that is safe, else as ordinary modules.
 
-The libraries are imported here, at the top: Ansible loads action plugins before it forks its workers, so that a run pays for
+The libraries are imported here, at the top: Ansible loads action plugins before it forks its workers, so that a run
+pays for
 the imports once and not once per task.
 """
 
@@ -12,13 +13,10 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
-import jmespath  # noqa: F401
-import kubernetes.config  # noqa: F401
-import urllib3  # noqa: F401
-import yaml  # noqa: F401
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
@@ -32,12 +30,18 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.run import HOST, E
 from ansible_collections.meshfleet.istio.plugins.module_utils.sources import manifests_in
 from ansible_collections.meshfleet.istio.plugins.module_utils.task import Task
 
+for library in ("jmespath", "kubernetes.config", "urllib3", "yaml"):
+    # What is missing is reported by the task that needs it.
+    with suppress(ImportError):
+        importlib.import_module(library)
+
 display = Display()
+_COLLECTION = "meshfleet.istio"
 Variables = Mapping[str, Any]
 
 
 class ActionModule(ActionBase):
-    """One action for every module of the collection; C(self._task.action) says which."""
+    """One action for every module of the collection; C(self._task.action) says which module is run."""
 
     _supports_check_mode = True
     _supports_async = True
@@ -51,10 +55,18 @@ class ActionModule(ActionBase):
             result.update(self._run_here(args))
             return result
         wrap_async = bool(self._task.async_val) and not self._connection.has_native_async
+        if self._connection.transport == "local" and _discovered(variables):
+            # Discovery would find the system's Python, which has none of our libraries; Ansible's own has them.
+            variables = {**variables, "ansible_python_interpreter": sys.executable}
         done = self._execute_module(
-            module_name=self._task.action, module_args=args, task_vars=variables, wrap_async=wrap_async
+            module_name=f"{_COLLECTION}.{self._name}", module_args=args, task_vars=variables, wrap_async=wrap_async
         )
         return {**result, **done}
+
+    @property
+    def _name(self) -> str:
+        """The module's short name."""
+        return self._task.action.rpartition(".")[2]
 
     def _with_sources(self, args: dict[str, Any], variables: Variables) -> dict[str, Any]:
         """Files and templates are the controller's: read here, vault and all, and passed on as definition."""
@@ -76,9 +88,8 @@ class ActionModule(ActionBase):
     def _find(self, key: str, path: str) -> str:
         if os.path.isabs(os.path.expanduser(path)):
             return os.path.expanduser(path)
-        found: str = self._find_needle(  # type: ignore[no-untyped-call]
-            "templates" if key == "template" else "files", path
-        )
+        folder = "templates" if key == "template" else "files"
+        found: str = self._find_needle(folder, path)  # type: ignore[no-untyped-call]
         return found
 
     def _read(self, path: str) -> str:
@@ -95,8 +106,7 @@ class ActionModule(ActionBase):
 
     def _run_here(self, args: Mapping[str, Any]) -> dict[str, Any]:
         collected: list[dict[str, Any]] = []
-        namespace, collection, name = (self._task.resolved_action or self._task.action).split(".")[-3:]
-        module = importlib.import_module(f"ansible_collections.{namespace}.{collection}.plugins.modules.{name}")
+        module = importlib.import_module(f"ansible_collections.{_COLLECTION}.plugins.modules.{self._name}")
         token = HOST.set(lambda entry: collected.append(self._perform(entry, args)))
         try:
             module.main()
@@ -107,7 +117,7 @@ class ActionModule(ActionBase):
     def _perform(self, entry: Entry, args: Mapping[str, Any]) -> dict[str, Any]:
         """What AnsibleModule does around a module: validation, defaults, environment, no_log, warnings, invocation."""
         validated = ArgumentSpecValidator(entry.spec, **entry.constraints).validate(dict(args))
-        if validated.errors:
+        if validated.error_messages:
             message = validated.errors.msg
             if isinstance(validated.errors[0], UnsupportedError):
                 message = f"Unsupported parameters for ({self._task.action}) module: {message}"
@@ -127,10 +137,14 @@ class ActionModule(ActionBase):
 
 
 def _in_process(task: Any, connection: Any, variables: Variables) -> bool:
-    """True when the ordinary module would run on this machine, as this user, in this environment, by this interpreter."""
+    """True when the ordinary module would run here, as this user, in this environment, by this interpreter."""
     if variables.get("meshfleet_in_process", True) in (False, "false", "no", "0"):
         return False
     if task.async_val or task.become or connection.transport != "local" or any(task.environment or ()):
         return False
-    interpreter = str(variables.get("ansible_python_interpreter") or "auto")
-    return interpreter.startswith("auto") or os.path.realpath(interpreter) == os.path.realpath(sys.executable)
+    interpreter = str(variables.get("ansible_python_interpreter"))
+    return _discovered(variables) or os.path.realpath(interpreter) == os.path.realpath(sys.executable)
+
+
+def _discovered(variables: Variables) -> bool:
+    return str(variables.get("ansible_python_interpreter") or "auto").startswith("auto")
