@@ -6,6 +6,7 @@ Follows https://kubernetes.io/docs/reference/using-api/api-concepts/.
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import ssl
@@ -117,7 +118,7 @@ class Cluster:
             raise
 
     def watch(
-        self, kind: Kind, namespace: str | None, resource_version: str, seconds: float
+        self, kind: Kind, namespace: str | None, resource_version: str, seconds: float, *, fields: str | None = None
     ) -> Iterator[tuple[str, Manifest]]:
         """Events (type, object) from a resourceVersion on, until C(seconds) have passed or the server ends the stream.
 
@@ -125,12 +126,8 @@ class Cluster:
         """
         import urllib3
 
-        query = {
-            "watch": "1",
-            "resourceVersion": resource_version,
-            "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(max(1, int(seconds))),
-        }
+        query = {"watch": "1", "resourceVersion": resource_version, "allowWatchBookmarks": "true"}
+        query |= {"timeoutSeconds": str(math.ceil(seconds))} | ({"fieldSelector": fields} if fields else {})
         url = f"{self.host}{kind.path(namespace)}?{urlencode(query)}"
         timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT, read=seconds + 1)
         try:
@@ -147,7 +144,11 @@ class Cluster:
                 *lines, pending = (pending + chunk).split(b"\n")
                 for line in lines:
                     event = json.loads(line)
-                    yield event["type"], event["object"]
+                    item = event["object"]
+                    if event["type"] != "ERROR":
+                        item.setdefault("apiVersion", kind.api_version)
+                        item.setdefault("kind", kind.kind)
+                    yield event["type"], item
         except urllib3.exceptions.HTTPError:
             return  # the stream broke or its time is over: whoever waits lists and watches again
         finally:

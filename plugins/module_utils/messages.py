@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Optional
 
 from .errors import ApiError
 from .kinds import Kind
@@ -16,7 +16,7 @@ _DENIED = re.compile(r'admission webhook "([^"]+)" denied the request:\s*(.*)', 
 _FAILED_CALL = re.compile(r'failed calling webhook "([^"]+)":\s*(.*)', re.DOTALL)
 _OWNER = re.compile(r'conflict with "([^"]+)"')
 
-Fields = Callable[[Kind], Mapping[str, Any] | None]
+Fields = Callable[[Kind], "Mapping[str, Any] | None"]
 """Gives the OpenAPI schema of a kind, or None; asked only when a message gets better by it."""
 
 

@@ -45,7 +45,9 @@ def cluster_of(task: Task) -> Cluster:
 
 def converged(task: Task, wish: Wish) -> Result:
     """The module's result after the cluster was brought to the wish."""
-    pace = Pace(task.check, deadline(task.params["wait_timeout"]) if task.params["wait"] else None, task.progress)
+    name = cluster_label(task.params)
+    until = deadline(task.params["wait_timeout"]) if task.params["wait"] else None
+    pace = Pace(task.check, until, lambda message: task.progress(f"{name}: {message}"))
     cluster = cluster_of(task)
     outcome = converge(cluster, wish, pace)
     insecure = [] if cluster.verified else [f"the certificate of {cluster.host} is not verified (validate_certs)"]
@@ -62,9 +64,14 @@ def result_of(outcome: Outcome, task: Task) -> Result:
     return result
 
 
+def cluster_label(params: Mapping[str, Any]) -> str:
+    """What the cluster is called in messages."""
+    return str(params.get("cluster_name") or params.get("context") or params.get("host") or "cluster")
+
+
 def failure_of(error: MeshError, params: Mapping[str, Any]) -> Result:
     """The result of a failed task: one message that begins with the cluster's name."""
-    name = params.get("cluster_name") or params.get("context") or params.get("host") or "cluster"
+    name = cluster_label(params)
     text = access(error) if isinstance(error, ApiError) and error.code in (401, 403) else str(error)
     rows = getattr(error, "rows", [])
     message = "\n".join(f"{name}: {line}" for line in text.splitlines())

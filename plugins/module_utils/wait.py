@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,17 +66,18 @@ def _until_ready(
     cluster: Cluster, kind: Kind, namespace: str, wanted: set[Identity], until: Deadline, progress: Progress
 ) -> dict[Identity, str]:
     """The reasons that are left when the time is over; empty when everything is ready."""
-    only = next(iter(wanted)).name if len(wanted) == 1 else None
+    fields = f"metadata.name={next(iter(wanted)).name}" if len(wanted) == 1 else None
     while True:
-        items, version = cluster.list(kind, namespace or None, fields=f"metadata.name={only}" if only else None)
+        items, version = cluster.list(kind, namespace or None, fields=fields)
         reasons = dict.fromkeys(wanted, "does not exist")
         for item in items:
             _judge(reasons, wanted, item)
         if not reasons or until.left <= 0:
             return reasons
-        progress(f"{_shown(reasons)}, {until.passed:.0f} s")
+        progress(f"{until.passed:.0f} s, {_shown(reasons)}")
         slice_end = until.passed + min(_SLICE, until.left)
-        _follow(cluster, kind, namespace, reasons, wanted, version, slice_end - until.passed)
+        events = cluster.watch(kind, namespace or None, version, slice_end - until.passed, fields=fields)
+        _follow(events, reasons, wanted)
         if not reasons:
             return reasons
         if until.passed < slice_end:
@@ -85,23 +86,15 @@ def _until_ready(
 
 
 def _follow(
-    cluster: Cluster,
-    kind: Kind,
-    namespace: str,
-    reasons: dict[Identity, str],
-    wanted: set[Identity],
-    version: str,
-    seconds: float,
+    events: Iterator[tuple[str, dict[str, Any]]], reasons: dict[Identity, str], wanted: Collection[Identity]
 ) -> None:
     """Updates the reasons from events until there are none left, or the time or the stream is over."""
     try:
-        for event, item in cluster.watch(kind, namespace or None, version, seconds):
+        for event, item in events:
             if event == "ERROR":
                 return
             if event == "BOOKMARK":
                 continue
-            item.setdefault("apiVersion", kind.api_version)
-            item.setdefault("kind", kind.kind)
             if event == "DELETED" and identity(item) in wanted:
                 reasons[identity(item)] = "was deleted"
             else:
@@ -113,7 +106,7 @@ def _follow(
             raise
 
 
-def _judge(reasons: dict[Identity, str], wanted: set[Identity], item: Mapping[str, Any]) -> None:
+def _judge(reasons: dict[Identity, str], wanted: Collection[Identity], item: Mapping[str, Any]) -> None:
     key = identity(item)
     if key not in wanted:
         return
@@ -125,8 +118,9 @@ def _judge(reasons: dict[Identity, str], wanted: set[Identity], item: Mapping[st
 
 
 def _shown(reasons: Mapping[Identity, str]) -> str:
-    first = "; ".join(f"{key}: {reason}" for key, reason in list(reasons.items())[:3])
-    return f"waiting for {first}" + (f" and {len(reasons) - 3} more" if len(reasons) > 3 else "")
+    """One line of a terminal: the first reason, and how many more there are."""
+    key, reason = next(iter(reasons.items()))
+    return f"{key} {reason}" + (f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else "")
 
 
 def _timed_out(cluster: Cluster, reasons: Mapping[Identity, str], until: Deadline) -> str:

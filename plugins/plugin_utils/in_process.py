@@ -24,19 +24,25 @@ from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.meshfleet.istio.plugins.module_utils import handlers  # noqa: F401
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
 from ansible_collections.meshfleet.istio.plugins.module_utils.run import HOST, Entry, perform
 from ansible_collections.meshfleet.istio.plugins.module_utils.sources import manifests_in
 from ansible_collections.meshfleet.istio.plugins.module_utils.task import Task
 
-for library in ("jmespath", "kubernetes.config", "urllib3", "yaml"):
-    # What is missing is reported by the task that needs it.
-    with suppress(ImportError):
-        importlib.import_module(library)
-
 display = Display()
 _COLLECTION = "meshfleet.istio"
+
+for needed in (
+    "jmespath",
+    "kubernetes.config",
+    "urllib3",
+    "yaml",
+    f"ansible_collections.{_COLLECTION}.plugins.module_utils.handlers",
+):
+    # What is missing is reported by the task that needs it.
+    with suppress(ImportError):
+        importlib.import_module(needed)
+
 Variables = Mapping[str, Any]
 
 
@@ -49,7 +55,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         variables = task_vars or {}
         result: dict[str, Any] = super().run(tmp, variables)
-        args = self._with_sources(dict(self._task.args), variables)
+        args = _untagged(self._with_sources(dict(self._task.args), variables))
         args.setdefault("cluster_name", variables.get("inventory_hostname"))
         if _in_process(self._task, self._connection, variables):
             result.update(self._run_here(args))
@@ -133,7 +139,7 @@ class ActionModule(ActionBase):
 
     def _progress(self, message: str) -> None:
         if not self._task.no_log:
-            display.display(message)
+            display.display(message[:100])
 
 
 def _in_process(task: Any, connection: Any, variables: Variables) -> bool:
@@ -148,3 +154,14 @@ def _in_process(task: Any, connection: Any, variables: Variables) -> bool:
 
 def _discovered(variables: Variables) -> bool:
     return str(variables.get("ansible_python_interpreter") or "auto").startswith("auto")
+
+
+def _untagged(value: Any) -> Any:
+    """Values as a module of its own process would get them: Ansible's tagged and encrypted strings are plain ones."""
+    if isinstance(value, Mapping):
+        return {str(key): _untagged(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set)):
+        return [_untagged(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return str.__str__(value) if isinstance(value, str) else str(value)
