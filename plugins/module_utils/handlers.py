@@ -11,6 +11,7 @@ from .converge import Wish
 from .errors import MeshError
 from .kinds import ISTIO_KINDS
 from .manifests import documents, parse
+from .render_cache import cached, folder
 from .task import Result, Task, converged
 
 
@@ -45,7 +46,10 @@ def istio_operator(task: Task) -> Result:
     if params["state"] == "absent":
         return converged(task, Wish([], scope=scope, prune_kinds=PRUNED))
     binary = istioctl.find(params.get("istioctl"))
-    rendered = parse(istioctl.render(binary, yaml.safe_dump(iop)), "the manifests that istioctl rendered")
+    text = yaml.safe_dump(iop)
+    rendered = cached(
+        folder(), binary, text, lambda: parse(istioctl.render(binary, text), "the manifests that istioctl rendered")
+    )
     return converged(
         task,
         Wish(

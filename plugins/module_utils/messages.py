@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Optional
+from typing import Any
 
 from .errors import ApiError
 from .kinds import Kind
