@@ -12,12 +12,17 @@ from typing import Any
 from .errors import LabError
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?")
-PORTS = ("etcd", "etcd-peer", "kube-apiserver", "kwok")
+PORTS = ("kube-apiserver", "kwok")
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 # In the order in which they start; they stop the other way round.
 STORAGE = ("etcd", "kube-apiserver")
 CONTROLLERS = ("kube-controller-manager", "kube-scheduler", "kwok", "keeper")
 COMPONENTS = (*STORAGE, *CONTROLLERS)
+# Sockets, relative to the cluster's folder in which every component runs: an absolute path may be too long for one.
+# etcd wants its socket to be named like a host and a port. The folder is its owner's alone, so etcd needs no TLS.
+RELAY_SOCKET = "relay.sock"
+ETCD = "unix://etcd:1"
+ETCD_PEER = "unix://etcd-peer:1"
 REGIONS = ("eu-central-1", "us-east-1", "ap-south-1", "sa-east-1")
 NODES = 2
 
@@ -113,26 +118,15 @@ def commands(cluster: Cluster) -> dict[str, list[str]]:
 
 
 def _etcd(cluster: Cluster) -> list[str]:
-    client = f"https://127.0.0.1:{cluster.ports['etcd']}"
-    peer = f"https://127.0.0.1:{cluster.ports['etcd-peer']}"
-    ca, certificate, key = (str(cluster.pki / name) for name in ("ca.crt", "etcd.crt", "etcd.key"))
     return [
         cluster.binaries["etcd"],
         "--name=lab",
         f"--data-dir={cluster.folder / 'etcd'}",
-        f"--listen-client-urls={client}",
-        f"--advertise-client-urls={client}",
-        f"--listen-peer-urls={peer}",
-        f"--initial-advertise-peer-urls={peer}",
-        f"--initial-cluster=lab={peer}",
-        "--client-cert-auth=true",
-        f"--trusted-ca-file={ca}",
-        f"--cert-file={certificate}",
-        f"--key-file={key}",
-        "--peer-client-cert-auth=true",
-        f"--peer-trusted-ca-file={ca}",
-        f"--peer-cert-file={certificate}",
-        f"--peer-key-file={key}",
+        f"--listen-client-urls={ETCD}",
+        f"--advertise-client-urls={ETCD}",
+        f"--listen-peer-urls={ETCD_PEER}",
+        f"--initial-advertise-peer-urls={ETCD_PEER}",
+        f"--initial-cluster=lab={ETCD_PEER}",
         # A lab may lose its data in a power cut; waiting for the disk is most of what etcd would do otherwise.
         "--unsafe-no-fsync=true",
         # It is alone: the election need not wait for others.
@@ -146,10 +140,7 @@ def _apiserver(cluster: Cluster) -> list[str]:
     pki = cluster.pki
     return [
         cluster.binaries["kube-apiserver"],
-        f"--etcd-servers=https://127.0.0.1:{cluster.ports['etcd']}",
-        f"--etcd-cafile={pki / 'ca.crt'}",
-        f"--etcd-certfile={pki / 'etcd-client.crt'}",
-        f"--etcd-keyfile={pki / 'etcd-client.key'}",
+        f"--etcd-servers={ETCD}",
         "--bind-address=127.0.0.1",
         "--advertise-address=127.0.0.1",
         # The `kubernetes` Service must not have a loopback endpoint: the API refuses it, and nothing here needs it.
@@ -226,15 +217,11 @@ def egress_selector() -> dict[str, Any]:
                 "name": "cluster",
                 "connection": {
                     "proxyProtocol": "HTTPConnect",
-                    # Relative to the API server's working folder: an absolute path may be too long for a socket.
                     "transport": {"uds": {"udsName": RELAY_SOCKET}},
                 },
             }
         ],
     }
-
-
-RELAY_SOCKET = "relay.sock"
 
 
 def audit_policy() -> dict[str, Any]:

@@ -36,7 +36,6 @@ ATTEMPTS = 3
 # Whose certificate says what: component to user and groups.
 IDENTITIES = {
     "admin": ("lab-admin", ("system:masters",)),
-    "etcd-client": ("kube-apiserver", ()),
     "kube-controller-manager": ("system:kube-controller-manager", ()),
     "kube-scheduler": ("system:kube-scheduler", ()),
     "kwok": ("lab-kwok", ("system:masters",)),
@@ -136,13 +135,12 @@ class Lab:
         for component in cluster.COMPONENTS:
             recorded = process.recorded(of.pid_file(component))
             alive = recorded is not None and process.is_alive(recorded)
-            numbers = [str(of.ports[port]) for port in cluster.PORTS if port in (component, f"{component}-peer")]
             yield ComponentStatus(
                 cluster=of.name,
                 component=component,
                 pid=recorded.pid if recorded else 0,
                 state="running" if alive else "dead",
-                ports=" ".join(numbers) or "-",
+                ports=str(of.ports.get(component, "-")),
                 source=_source(found, component),
             )
         for state in self.istiods(of.name):
@@ -430,7 +428,6 @@ def _write_files(of: Cluster) -> None:
         *("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"),
     ]
     _write_pair(of, "kube-apiserver", pki.issue(authority, "kube-apiserver", hosts=hosts))
-    _write_pair(of, "etcd", pki.issue(authority, "etcd", hosts=["127.0.0.1", "localhost"]))
     for component, (user, groups) in IDENTITIES.items():
         pair = pki.issue(authority, user, groups)
         _write_pair(of, component, pair)
