@@ -15,7 +15,7 @@ from .observe import each, listings, observe, resolve
 from .plan import Action, Goal, Verb, in_ranks, plan_absent, plan_present, settle
 from .readiness import unready, waits
 from .report import row, summary
-from .wait import Deadline, Progress, Target, wait_ready
+from .wait import Deadline, Progress, Target, deadline, wait_gone, wait_ready
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def converge(cluster: Cluster, wish: Wish, pace: Pace) -> Outcome:
     if not pace.check:
         actions, said = _applied(cluster, actions, deferred, wish.force, pace)
         warnings += said
-        if wish.present and pace.wait:
-            wait_ready(cluster, _targets(actions), pace.wait, pace.progress)
+        if pace.wait:
+            _waited(cluster, actions, wish, pace.wait, pace.progress)
     return Outcome(actions, list(dict.fromkeys(warnings)))
 
 
@@ -203,8 +203,9 @@ def _applied(
             for action in rank
             if action.kind.rank == DEFINITION and action.verb is Verb.CREATE
         ]
-        if definitions and pace.wait:
-            wait_ready(cluster, definitions, pace.wait, pace.progress)
+        if definitions:
+            # Also without wait: objects of a kind cannot be written before its definition is established.
+            wait_ready(cluster, definitions, pace.wait or deadline(60), pace.progress)
     return list(outcome.values()), warnings
 
 
@@ -220,7 +221,8 @@ def _write(cluster: Cluster, action: Action, force: bool) -> tuple[Action, tuple
     try:
         if action.verb is Verb.DELETE:
             uid = (action.live or {})["metadata"].get("uid")
-            return action, cluster.delete(action.kind, key.namespace, key.name, uid=uid).warnings, ""
+            gone = cluster.delete(action.kind, key.namespace, key.name, uid=uid)
+            return replace(action, after=gone.body), gone.warnings, ""
         answer = cluster.apply(action.kind, action.desired or {}, dry_run=False, force=force)
     except ApiError as error:
         return action, (), messages.refusal(key, action.kind, error, lambda kind: schema(cluster, kind))
@@ -241,6 +243,23 @@ def _partly(failure: str, actions: Sequence[Action], outcome: dict[Identity, Act
         f"{failure}. Done so far: {summary(rows)}. Not done: {', '.join(undone[:5])}{more}. A rerun goes on from here",
         rows,
     )
+
+
+def _waited(cluster: Cluster, actions: Sequence[Action], wish: Wish, until: Deadline, progress: Progress) -> None:
+    try:
+        wait_ready(cluster, _targets(actions) if wish.present else [], until, progress)
+        wait_gone(cluster, _held(actions), until, progress)
+    except MeshError as error:
+        raise PartlyApplied(str(error), [row(action) for action in actions]) from error
+
+
+def _held(actions: Sequence[Action]) -> list[Target]:
+    """What was deleted and is still there, held by finalizers."""
+    return [
+        Target(action.kind, action.identity)
+        for action in actions
+        if action.verb is Verb.DELETE and ((action.after or {}).get("metadata") or {}).get("finalizers")
+    ]
 
 
 def _targets(actions: Sequence[Action]) -> list[Target]:

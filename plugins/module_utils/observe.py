@@ -28,6 +28,8 @@ class Listing:
     namespace: str | None = None
     name: str | None = None
     labels: str | None = None
+    instead: tuple[str, ...] = ()
+    """Namespaces to list one by one where the user may not list them all."""
 
 
 def resolve(cluster: Cluster, manifests: Sequence[Manifest]) -> dict[tuple[str, str], Kind]:
@@ -80,13 +82,14 @@ def listings(goals: Iterable[tuple[Kind, Manifest]], scope: str | None, prune_ki
     result: list[Listing] = []
     for kind, namespaces in wanted.items():
         if len(namespaces) > _WIDE:
-            result.append(Listing(kind))
+            result.append(Listing(kind, instead=tuple(namespaces)))
             continue
         for namespace, names in namespaces.items():
             result.append(Listing(kind, namespace or None, names[0] if len(names) == 1 else None))
     if scope:
+        whole = {listing.kind for listing in result if not listing.namespace and not listing.name}
         kinds = dict.fromkeys([*wanted, *prune_kinds])
-        result += [Listing(kind, labels=f"{SCOPE_LABEL}={scope}") for kind in kinds if Listing(kind) not in result]
+        result += [Listing(kind, labels=f"{SCOPE_LABEL}={scope}") for kind in kinds if kind not in whole]
     return result
 
 
@@ -118,6 +121,8 @@ def _items(cluster: Cluster, listing: Listing) -> list[Manifest]:
     except ApiError as error:
         if error.unknown_kind:
             return []
+        if error.code == 403 and listing.instead:
+            return [item for name in listing.instead for item in cluster.list(listing.kind, name)[0]]
         raise
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from .accepted import fingerprint, mark_of, marked
 from .controllers import scaled_by, yielded
+from .errors import MeshError
 from .kinds import DEFINITION, NAMESPACE, Kind
 from .manifests import SCOPE_LABEL, Identity, Manifest, identity
 from .ownership import ABSENT, Change, changes_between, owned_fields, same, unproven
@@ -86,12 +87,23 @@ def plan_absent(goals: Sequence[Goal], observed: Mapping[Identity, Manifest]) ->
 def _present(goal: Goal, live: Manifest | None, scaled: Collection[Identity]) -> Action:
     if live is None:
         return Action(Verb.CREATE, goal.kind, goal.manifest, settled=False)
+    if "deletionTimestamp" in live["metadata"]:
+        raise MeshError(_dying(live))
     desired = yielded(goal.manifest, live, scaled)
     mark = mark_of(live)
     changes = tuple(unproven(marked(desired, mark), live))
     if not changes or fingerprint(changes) == mark:
         return Action(Verb.UNCHANGED, goal.kind, desired, live)
     return Action(Verb.UPDATE, goal.kind, marked(desired, mark), live, changes, settled=False)
+
+
+def _dying(live: Mapping[str, Any]) -> str:
+    metadata = live["metadata"]
+    holders = ", ".join(metadata.get("finalizers") or (live.get("spec") or {}).get("finalizers") or ()) or "its content"
+    return (
+        f"{identity(live)} is being deleted since {metadata['deletionTimestamp']} and held by {holders}; "
+        f"let the deletion end, then run again. Nothing was applied."
+    )
 
 
 def prunable(kind: Kind, live: Mapping[str, Any], scope: str) -> bool:

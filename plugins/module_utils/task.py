@@ -11,6 +11,7 @@ from .connection import connect
 from .converge import Outcome, Pace, Wish, converge
 from .errors import ApiError, MeshError
 from .messages import access
+from .plan import Verb
 from .report import diff, redacted, row, summary
 from .wait import deadline
 
@@ -75,7 +76,8 @@ def failure_of(error: MeshError, params: Mapping[str, Any]) -> Result:
     text = access(error) if isinstance(error, ApiError) and error.code in (401, 403) else str(error)
     rows = getattr(error, "rows", [])
     message = "\n".join(f"{name}: {line}" for line in text.splitlines())
-    return {"failed": True, "changed": bool(rows), "resources": rows, "msg": message}
+    changed = any(one["action"] != Verb.UNCHANGED.value for one in rows)
+    return {"failed": True, "changed": changed, "resources": rows, "msg": message}
 
 
 def visible(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,31 +53,66 @@ def wait_ready(cluster: Cluster, targets: Iterable[Target], until: Deadline, pro
 
     Raises MeshError with the reasons found in the cluster when the time is over.
     """
-    groups: dict[tuple[Kind, str], set[Identity]] = defaultdict(set)
-    for target in targets:
-        groups[target.kind, target.identity.namespace].add(target.identity)
-    for (kind, namespace), wanted in groups.items():
-        reasons = _until_ready(cluster, kind, namespace, wanted, until, progress)
+    for group in _groups(targets):
+        reasons = _until(cluster, group, Judge("does not exist", "was deleted", unready), until, progress)
         if reasons:
             raise MeshError(_timed_out(cluster, reasons, until))
 
 
-def _until_ready(
-    cluster: Cluster, kind: Kind, namespace: str, wanted: set[Identity], until: Deadline, progress: Progress
-) -> dict[Identity, str]:
-    """The reasons that are left when the time is over; empty when everything is ready."""
-    fields = f"metadata.name={next(iter(wanted)).name}" if len(wanted) == 1 else None
+def wait_gone(cluster: Cluster, targets: Iterable[Target], until: Deadline, progress: Progress) -> None:
+    """Returns when no target exists any more. Raises MeshError that names what holds them when the time is over."""
+    for group in _groups(targets):
+        reasons = _until(cluster, group, Judge(None, None, _holders), until, progress)
+        if reasons:
+            held = "; ".join(f"{key} {reason}" for key, reason in reasons.items())
+            raise MeshError(
+                f"{held}. Gave up after {until.seconds:.0f} s (wait_timeout); the deletion goes on by itself"
+            )
+
+
+def _holders(live: Mapping[str, Any]) -> str:
+    return f"is held by its finalizers {', '.join(live['metadata'].get('finalizers') or ('(none)',))}"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What an object is waited for: why it is not there yet, by its absence, its deletion or its content."""
+
+    absent: str | None
+    deleted: str | None
+    present: Callable[[Mapping[str, Any]], str | None]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Targets that one LIST shows."""
+
+    kind: Kind
+    namespace: str | None
+    wanted: frozenset[Identity]
+
+
+def _groups(targets: Iterable[Target]) -> list[Group]:
+    groups: dict[tuple[Kind, str], set[Identity]] = defaultdict(set)
+    for target in targets:
+        groups[target.kind, target.identity.namespace].add(target.identity)
+    return [Group(kind, namespace or None, frozenset(wanted)) for (kind, namespace), wanted in groups.items()]
+
+
+def _until(cluster: Cluster, group: Group, judge: Judge, until: Deadline, progress: Progress) -> dict[Identity, str]:
+    """The reasons that are left when the time is over; empty when there is nothing more to wait for."""
+    fields = f"metadata.name={next(iter(group.wanted)).name}" if len(group.wanted) == 1 else None
     while True:
-        items, version = cluster.list(kind, namespace or None, fields=fields)
-        reasons = dict.fromkeys(wanted, "does not exist")
+        items, version = cluster.list(group.kind, group.namespace, fields=fields)
+        reasons = dict.fromkeys(group.wanted, judge.absent) if judge.absent else {}
         for item in items:
-            _judge(reasons, wanted, item)
+            _note(reasons, group, identity(item), judge.present(item))
         if not reasons or until.left <= 0:
             return reasons
         progress(f"{until.passed:.0f} s, {_shown(reasons)}")
         slice_end = until.passed + min(_SLICE, until.left)
-        events = cluster.watch(kind, namespace or None, version, slice_end - until.passed, fields=fields)
-        _follow(events, reasons, wanted)
+        events = cluster.watch(group.kind, group.namespace, version, slice_end - until.passed, fields=fields)
+        _follow(events, reasons, group, judge)
         if not reasons:
             return reasons
         if until.passed < slice_end:
@@ -86,7 +121,7 @@ def _until_ready(
 
 
 def _follow(
-    events: Iterator[tuple[str, dict[str, Any]]], reasons: dict[Identity, str], wanted: Collection[Identity]
+    events: Iterator[tuple[str, dict[str, Any]]], reasons: dict[Identity, str], group: Group, judge: Judge
 ) -> None:
     """Updates the reasons from events until there are none left, or the time or the stream is over."""
     try:
@@ -95,10 +130,7 @@ def _follow(
                 return
             if event == "BOOKMARK":
                 continue
-            if event == "DELETED" and identity(item) in wanted:
-                reasons[identity(item)] = "was deleted"
-            else:
-                _judge(reasons, wanted, item)
+            _note(reasons, group, identity(item), judge.deleted if event == "DELETED" else judge.present(item))
             if not reasons:
                 return
     except ApiError as error:
@@ -106,11 +138,9 @@ def _follow(
             raise
 
 
-def _judge(reasons: dict[Identity, str], wanted: Collection[Identity], item: Mapping[str, Any]) -> None:
-    key = identity(item)
-    if key not in wanted:
+def _note(reasons: dict[Identity, str], group: Group, key: Identity, reason: str | None) -> None:
+    if key not in group.wanted:
         return
-    reason = unready(item)
     if reason is None:
         reasons.pop(key, None)
     else:
