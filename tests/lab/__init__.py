@@ -9,5 +9,6 @@ from .audit import AuditEvent
 from .errors import LabError
 from .keeper import IstiodState
 from .lab import ComponentStatus, Lab
+from .waiting import until
 
-__all__ = ["AuditEvent", "ComponentStatus", "IstiodState", "Lab", "LabError"]
+__all__ = ["AuditEvent", "ComponentStatus", "IstiodState", "Lab", "LabError", "until"]

@@ -32,6 +32,7 @@ DEFAULT_CLUSTERS = ("east", "west")
 POLL_SECONDS = 0.05
 START_SECONDS = 120.0
 STOP_SECONDS = 15.0
+HOPELESS_SECONDS = 1.0
 ATTEMPTS = 3
 # Whose certificate says what: component to user and groups.
 IDENTITIES = {
@@ -328,10 +329,12 @@ class Lab:
 
     def _stop(self, of: Cluster) -> None:
         """Stop the clients first, then the API server, then its storage, so that nobody waits for anybody."""
+        # An API server without its storage cannot end well, so nobody waits for it.
+        grace = STOP_SECONDS if "etcd" not in self._dead(of) else HOPELESS_SECONDS
         istiods = [path.stem for path in (of.folder / "run").glob("istiod-*.json")]
         for components in (cluster.CONTROLLERS, istiods, *((name,) for name in reversed(cluster.STORAGE))):
             recorded = [process.recorded(of.pid_file(component)) for component in components]
-            process.stop([entry for entry in recorded if entry], STOP_SECONDS)
+            process.stop([entry for entry in recorded if entry], grace)
             for component in components:
                 of.pid_file(component).unlink(missing_ok=True)
 
