@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import istioctl
 from .control_plane import PRUNED, manifests_of, operator, scope_of
 from .converge import Wish
 from .errors import MeshError
-from .kinds import ISTIO_KINDS
+from .kinds import ISTIO_KINDS, Kind, named
 from .manifests import documents, parse
 from .render_cache import cached, folder
 from .task import Result, Task, converged
@@ -30,10 +30,23 @@ def resources(task: Task) -> Result:
             present=params["state"] == "present",
             namespace=params.get("namespace"),
             scope=scope,
-            prune_kinds=tuple(ISTIO_KINDS.values()) if scope else (),
+            prune_kinds=_prune_kinds(params.get("prune_kinds")) if scope else (),
             force=params["force_conflicts"],
         ),
     )
+
+
+def _prune_kinds(names: Sequence[str] | None) -> tuple[Kind, ...]:
+    if names is None:
+        return tuple(ISTIO_KINDS.values())
+    found = {name: named(name) for name in names}
+    unknown = [name for name, kind in found.items() if kind is None]
+    if unknown:
+        raise MeshError(
+            f"prune_kinds names kinds that are not known: {', '.join(unknown)}; write them as in manifests, with their "
+            f"group where a name is taken twice (Gateway.gateway.networking.k8s.io)"
+        )
+    return tuple(kind for kind in found.values() if kind is not None)
 
 
 def istio_operator(task: Task) -> Result:

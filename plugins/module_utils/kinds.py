@@ -159,6 +159,17 @@ def known(api_version: str, kind: str) -> Kind | None:
     return Kind(group, version, kind, entry.plural, entry.namespaced, entry.rank)
 
 
+def named(name: str) -> Kind | None:
+    """The kind that a user names: C(VirtualService), or C(Gateway.gateway.networking.k8s.io) where a name is taken twice.
+
+    Istio's own kinds come first.
+    """
+    kind, _dot, group = name.partition(".")
+    if group:
+        return TABLE.get((group, kind))
+    return ISTIO_KINDS.get(kind) or next((entry for entry in TABLE.values() if entry.kind == kind), None)
+
+
 def from_definition(definition: dict[str, object], api_version: str) -> Kind:
     """The kind that a CustomResourceDefinition manifest declares, in the given version."""
     spec = definition["spec"]

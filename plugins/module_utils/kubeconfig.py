@@ -8,12 +8,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from .errors import MeshError
 from .manifests import documents, plain
 
 _PATHS = {"certificate-authority", "client-certificate", "client-key", "tokenFile"}
+
+
+def renews_credentials() -> bool:
+    """Whether the usual kubeconfig, or a pod, needs the kubernetes package: a guess from its text, before any task."""
+    named = os.environ.get("K8S_AUTH_KUBECONFIG") or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    for path in named.split(os.pathsep):
+        with suppress(OSError, UnicodeDecodeError), open(os.path.expanduser(path), encoding="utf-8") as stream:
+            text = stream.read()
+            if "exec:" in text or "auth-provider:" in text:
+                return True
+    return "KUBERNETES_SERVICE_HOST" in os.environ
 
 
 def read(source: str | Mapping[str, Any] | None) -> dict[str, Any]:

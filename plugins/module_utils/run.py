@@ -49,12 +49,10 @@ def _as_module(entry: Entry) -> None:
 
     module = AnsibleModule(argument_spec=entry.spec, supports_check_mode=True, **entry.constraints)
     try:
-        import jmespath  # noqa: F401
-        import kubernetes.config  # noqa: F401
         import urllib3  # noqa: F401
         import yaml  # noqa: F401
     except ImportError as error:
-        module.fail_json(msg=missing_required_lib(str(error.name or "kubernetes")))
+        module.fail_json(msg=missing_required_lib(str(error.name)))
     task = Task(module.params, module.check_mode, module._diff, module.debug)
     result = perform(entry, task)
     for warning in result.pop("warnings", ()):

@@ -37,8 +37,14 @@ options:
       - Name of a set of objects. Every object gets the label C(meshfleet.io/scope) with this value.
       - What carries the label and is not among the manifests any more is deleted, in all namespaces, if it is of a
         kind of
-        Istio or of a kind among the manifests. CRDs and namespaces are never labelled and never deleted.
+        O(prune_kinds) or of a kind among the manifests. CRDs and namespaces are never labelled and never deleted.
     type: str
+  prune_kinds:
+    description:
+      - Kinds that O(prune_scope) looks for besides those of the manifests, such as C(VirtualService); each costs one request.
+      - Without it, all of Istio's own kinds.
+    type: list
+    elements: str
 extends_documentation_fragment:
   - meshfleet.istio.attributes
   - meshfleet.istio.state
@@ -149,6 +155,7 @@ SPEC = options("cluster", "state", "apply", "wait") | {
     "template": {"type": "list", "elements": "str"},
     "namespace": {"type": "str"},
     "prune_scope": {"type": "str"},
+    "prune_kinds": {"type": "list", "elements": "str"},
 }
 
 

@@ -25,6 +25,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
+from ansible_collections.meshfleet.istio.plugins.module_utils.kubeconfig import renews_credentials
 from ansible_collections.meshfleet.istio.plugins.module_utils.run import HOST, Entry, perform
 from ansible_collections.meshfleet.istio.plugins.module_utils.sources import manifests_in
 from ansible_collections.meshfleet.istio.plugins.module_utils.task import Task
@@ -32,16 +33,19 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.task import Task
 display = Display()
 _COLLECTION = "meshfleet.istio"
 
-for needed in (
-    "jmespath",
-    "kubernetes.config",
-    "urllib3",
-    "yaml",
-    f"ansible_collections.{_COLLECTION}.plugins.module_utils.handlers",
-):
-    # What is missing is reported by the task that needs it.
-    with suppress(ImportError):
-        importlib.import_module(needed)
+
+def _preload() -> None:
+    """Imports what the tasks of this run need; what is missing is reported by the task that needs it."""
+    for needed in ("urllib3", "yaml", f"ansible_collections.{_COLLECTION}.plugins.module_utils.handlers"):
+        with suppress(ImportError):
+            importlib.import_module(needed)
+    if renews_credentials():
+        # Half a second, which a run with plain credentials does not pay and others pay once.
+        with suppress(ImportError):
+            importlib.import_module("kubernetes.config")
+
+
+_preload()
 
 Variables = Mapping[str, Any]
 
