@@ -160,7 +160,7 @@ def known(api_version: str, kind: str) -> Kind | None:
 
 
 def named(name: str) -> Kind | None:
-    """The kind that a user names: C(VirtualService), or C(Gateway.gateway.networking.k8s.io) where a name is taken twice.
+    """The kind that a user names: C(VirtualService), or with its group C(Gateway.gateway.networking.k8s.io).
 
     Istio's own kinds come first.
     """

@@ -35,13 +35,13 @@ options:
   prune_scope:
     description:
       - Name of a set of objects. Every object gets the label C(meshfleet.io/scope) with this value.
-      - What carries the label and is not among the manifests any more is deleted, in all namespaces, if it is of a
-        kind of
+      - What carries the label and is not among the manifests any more is deleted, in all namespaces, if it is of
         O(prune_kinds) or of a kind among the manifests. CRDs and namespaces are never labelled and never deleted.
     type: str
   prune_kinds:
     description:
-      - Kinds that O(prune_scope) looks for besides those of the manifests, such as C(VirtualService); each costs one request.
+      - Kinds that O(prune_scope) looks for besides those of the manifests, such as C(VirtualService).
+        Each costs one request.
       - Without it, all of Istio's own kinds.
     type: list
     elements: str
