@@ -187,7 +187,7 @@ def test_the_result_is_documented(module: str) -> None:
 
 
 @every_module
-def test_what_a_module_offers_in_check_mode_is_what_it_says(module: str) -> None:
+def test_every_module_runs_in_check_mode(module: str) -> None:
     assert documentation(module)["attributes"]["check_mode"]["support"] == "full"
 
 

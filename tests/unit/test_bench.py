@@ -1,0 +1,58 @@
+"""The bench's arithmetic and its tables; what it measures is no test's business."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import yaml
+
+from tests.bench.cases import manifests, play, repeated
+from tests.bench.measure import Sample, summary
+from tests.bench.report import Aim, Table, requests
+
+
+def test_a_summary_is_the_medians_and_the_worst_of_the_writes() -> None:
+    found = summary(
+        [
+            Sample(3.0, 10.0, Counter(list=1, patch=4)),
+            Sample(1.0, 30.0, Counter({"list": 1, "patch (dry run)": 7})),
+            Sample(2.0, 20.0, Counter(list=1)),
+        ]
+    )
+    assert (found.seconds, found.mebibytes, found.writes) == (2.0, 20.0, 4)
+    assert found.requests == Counter(list=1)
+
+
+@pytest.mark.parametrize(("measured", "verdict"), [(40.0, "met"), (40.1, "missed")])
+def test_an_aim_says_whether_it_is_met(measured: float, verdict: str) -> None:
+    assert str(Aim("a task", measured, 40, "ms")).endswith(f"aim 40 ms: **{verdict}**.")
+
+
+def test_requests_are_listed_by_verb() -> None:
+    assert requests(Counter({"patch": 2, "list": 1, "get": 0})) == "1 list, 2 patch"
+    assert requests(Counter()) == "0"
+
+
+def test_a_table_is_aligned_markdown() -> None:
+    assert str(Table("Title", "Notes.", ("way", "s"), [("a longer one", "1"), ("b", "22")])).splitlines() == [
+        "## Title",
+        "",
+        "Notes.",
+        "",
+        "| way          |  s |",
+        "| ------------ | -: |",
+        "| a longer one |  1 |",
+        "| b            | 22 |",
+    ]
+
+
+def test_the_objects_differ_by_name_only() -> None:
+    found = list(yaml.safe_load_all(manifests("here", 3)))
+    assert [each["metadata"]["name"] for each in found] == ["route-000", "route-001", "route-002"]
+    assert {each["metadata"]["namespace"] for each in found} == {"here"}
+
+
+def test_a_play_repeats_its_tasks() -> None:
+    (found,) = yaml.safe_load(play(repeated([{"a.b.c": {}}, {"a.b.d": {}}], 2)))
+    assert [next(iter(task)) for task in found["tasks"]] == ["a.b.c", "a.b.d", "a.b.c", "a.b.d"]
