@@ -11,8 +11,9 @@ from .converge import Wish
 from .errors import MeshError
 from .kinds import ISTIO_KINDS, Kind, named
 from .manifests import documents, parse
+from .options import options
 from .render_cache import cached, folder
-from .task import Result, Task, converged
+from .task import Handler, Result, Task, converged
 
 
 def resources(task: Task) -> Result:
@@ -47,6 +48,33 @@ def _prune_kinds(names: Sequence[str] | None) -> tuple[Kind, ...]:
             f"group where a name is taken twice (Gateway.gateway.networking.k8s.io)"
         )
     return tuple(kind for kind in found.values() if kind is not None)
+
+
+_COMMON = frozenset(options("cluster", "object", "apply", "wait"))
+
+
+def istio_object(name: str) -> Handler:
+    """The handler of the module for one of Istio's kinds: options that are not common ones are fields of its spec."""
+    kind = ISTIO_KINDS[name]
+
+    def handle(task: Task) -> Result:
+        params = task.params
+        metadata = {"name": params["name"], "namespace": params["namespace"]}
+        metadata |= {key: params[key] for key in ("labels", "annotations") if params.get(key)}
+        spec = {
+            camel_case(option): value for option, value in params.items() if option not in _COMMON and value is not None
+        }
+        manifest = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": spec}
+        present = params["state"] == "present"
+        return converged(task, Wish(parse(manifest), present=present, force=params["force_conflicts"]))
+
+    return handle
+
+
+def camel_case(option: str) -> str:
+    """The API's name of a field from the option's: C(port_level_mtls) is C(portLevelMtls)."""
+    first, *rest = option.split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
 def istio_operator(task: Task) -> Result:

@@ -54,7 +54,14 @@ _WAIT: Spec = {
 
 _STATE: Spec = {"state": {"type": "str", "choices": ["present", "absent"], "default": "present"}}
 
-_GROUPS: dict[str, Spec] = {"cluster": _CLUSTER, "apply": _APPLY, "wait": _WAIT, "state": _STATE}
+_OBJECT: Spec = _STATE | {
+    "name": {"type": "str", "required": True},
+    "namespace": {"type": "str", "default": "default"},
+    "labels": {"type": "dict"},
+    "annotations": {"type": "dict"},
+}
+
+_GROUPS: dict[str, Spec] = {"cluster": _CLUSTER, "apply": _APPLY, "wait": _WAIT, "state": _STATE, "object": _OBJECT}
 
 
 def options(*groups: str) -> Spec:
