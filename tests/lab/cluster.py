@@ -12,7 +12,7 @@ from typing import Any
 from .errors import LabError
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?")
-PORTS = ("kube-apiserver", "kwok")
+PORTS = ("kube-apiserver",)
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 # In the order in which they start; they stop the other way round.
 STORAGE = ("etcd", "kube-apiserver")
@@ -203,7 +203,6 @@ def _kwok(cluster: Cluster) -> list[str]:
         "--manage-all-nodes=true",
         f"--cidr={cluster.pod_prefix}.0.0/17",
         "--node-lease-duration-seconds=40",
-        f"--server-address=127.0.0.1:{cluster.ports['kwok']}",
     ]
 
 

@@ -217,15 +217,14 @@ class Keeper:
         return None if kept.process else max(wait, 0.05)
 
     def _adopt(self, group: istiod.Group) -> _Istiod:
-        names = [*istiod.PORTS, istiod.CONTROL_PORT]
-        numbers = ports.reserve(len(names), binaries.cache_root() / "ports.json")
-        folder = self._cluster.folder / "istiod" / group.key
-        kept = _Istiod(group, folder, dict(zip(names, numbers, strict=True)))
+        kept = _Istiod(group, self._cluster.folder / "istiod" / group.key, _reserve_ports())
         self._istiods[group.key] = kept
         return kept
 
     def _crashed(self, kept: _Istiod) -> None:
         kept.restarts += 1
+        if "address already in use" in process.tail(self._log(kept)):
+            kept.ports = _reserve_ports()
         self._fail(kept, process.tail(self._log(kept), 1).strip())
 
     def _fail(self, kept: _Istiod, reason: str) -> None:
@@ -379,6 +378,11 @@ class Keeper:
 
     def _pid_file(self, key: str) -> Path:
         return self._cluster.pid_file(f"istiod-{key}")
+
+
+def _reserve_ports() -> dict[str, int]:
+    names = [*istiod.PORTS, istiod.CONTROL_PORT]
+    return dict(zip(names, ports.reserve(len(names), binaries.cache_root() / "ports.json"), strict=True))
 
 
 def _answers(port: int) -> bool:
