@@ -55,6 +55,9 @@ def run(options: argparse.Namespace) -> int:
     else:
         rows = lab.status()
         print(table(rows) if rows else f"no cluster in {lab.state}")
+        for name in ("istioctl", "kubectl") if rows else ():
+            binary = lab.binaries()[name]
+            print(f"{name}: {binary.path} ({binary.source})")
         return 0 if rows and all(row.well for row in rows) else 1
     return 0
 

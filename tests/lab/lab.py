@@ -341,11 +341,11 @@ class Lab:
     # Access
 
     def audit(self, name: str, since: int = 0) -> Iterator[audit.AuditEvent]:
-        """Yield every request that was answered before this call, after the position that `audit_position` gave."""
+        """Return every request that was answered before this call, after the position that `audit_position` gave."""
         of = self.cluster(name)
+        # Now, not at the first `next`: what the caller does after this call is not part of the answer.
         end = self.audit_position(name)
-        if end > since:
-            yield from (found for found in audit.read(of.audit_log, since, end) if MARKER not in found.uri)
+        return (found for found in audit.read(of.audit_log, since, end) if MARKER not in found.uri)
 
     def audit_position(self, name: str) -> int:
         """Return where the audit log of a cluster ends now, for `audit(since=...)`.
