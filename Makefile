@@ -31,8 +31,9 @@ $(BENCH_STAMP): tests/bench/requirements.txt $(STAMP)
 test: lint ansible-lint sanity ## everything: lint, types, unit and integration tests
 	@pytest tests/unit tests/integration
 
-lint: $(STAMP) ## ruff, mypy --strict, yamllint, playbook syntax
+lint: $(STAMP) ## ruff (style and format), mypy --strict, yamllint, playbook syntax
 	@ruff check .
+	@ruff format --check --quiet .
 	@mypy
 	@yamllint --strict .
 	@ansible-playbook site.yml -i inventories/prod --syntax-check
