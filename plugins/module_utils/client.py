@@ -27,6 +27,8 @@ from .version import VERSION
 USER_AGENT = f"meshfleet.istio/{VERSION}"
 PAGE = 500
 CONNECT_TIMEOUT = 4.0
+PATIENCE = 8.0
+"""Seconds after which a server that gives no answer is not asked again: one that is down is to be reported soon."""
 _RETRIED = (429, 500, 502, 503, 504)
 _LONGEST_PAUSE = 30.0
 
@@ -168,6 +170,7 @@ class Cluster:
         """
         url = f"{self.host}{path}" + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else json.dumps(body).encode()
+        begun = time.monotonic()
         for attempt in range(self.bounds.retries + 1):
             last = attempt == self.bounds.retries
             try:
@@ -180,7 +183,7 @@ class Cluster:
                     raise
                 pause = _pause(attempt, error)
             except _Passing as error:
-                if last:
+                if last or time.monotonic() - begun > PATIENCE:
                     raise self._unreachable(error.error) from error.error
                 pause = _pause(attempt, None)
             self._sleep(pause)

@@ -12,6 +12,7 @@ from .errors import ApiError, MeshError, PartlyApplied, Unreachable
 from .kinds import DEFINITION, Kind
 from .manifests import SCOPE_LABEL, Identity, Manifest, labelled, placed, without_duplicates
 from .observe import each, listings, observe, resolve
+from .ownership import BY_HAND, owned_fields
 from .plan import Action, Goal, Verb, in_ranks, plan_absent, plan_present, settle
 from .readiness import unready, waits
 from .report import row, summary
@@ -59,9 +60,9 @@ class Pace:
 def converge(cluster: Cluster, wish: Wish, pace: Pace) -> Outcome:
     """Raises MeshError before anything is written, PartlyApplied after that."""
     actions = _planned(cluster, wish)
-    actions, deferred, warnings = _verified(cluster, actions, wish.force, pace.check)
+    actions, deferred, warnings = _verified(cluster, actions, pace.check)
     if not pace.check:
-        actions, said = _applied(cluster, actions, deferred, wish.force, pace)
+        actions, said = _applied(cluster, actions, deferred, pace)
         warnings += said
         if pace.wait:
             _waited(cluster, actions, wish, pace.wait, pace.progress)
@@ -75,7 +76,10 @@ def _planned(cluster: Cluster, wish: Wish) -> list[Action]:
     observed, live_kinds = observe(
         cluster, listings([(goal.kind, goal.manifest) for goal in goals], scope, wish.prune_kinds)
     )
-    return plan_present(goals, observed, scope, live_kinds) if wish.present else plan_absent(goals, observed)
+    if not wish.present:
+        return plan_absent(goals, observed)
+    actions = plan_present(goals, observed, scope, live_kinds)
+    return [replace(action, force=True) for action in actions] if wish.force else actions
 
 
 def _goals(wish: Wish, kinds: dict[tuple[str, str], Kind]) -> list[Goal]:
@@ -106,16 +110,14 @@ class _Verdict:
     warnings: tuple[str, ...] = ()
 
 
-def _verified(
-    cluster: Cluster, actions: list[Action], force: bool, check: bool
-) -> tuple[list[Action], set[Identity], list[str]]:
+def _verified(cluster: Cluster, actions: list[Action], check: bool) -> tuple[list[Action], set[Identity], list[str]]:
     """All actions settled by dry runs, those that cannot be yet, and the server's warnings.
 
     Raises MeshError with all refusals.
     """
     coming = _Coming.of(actions)
     doubtful = [action for action in actions if not action.settled]
-    verdicts = each(cluster, lambda action: _verdict(cluster, action, force, coming, check), doubtful)
+    verdicts = each(cluster, lambda action: _verdict(cluster, action, coming, check), doubtful)
     _raise_refusals(verdicts, "Nothing was applied.")
     settled = {verdict.action.identity: verdict for verdict in verdicts}
     result = [settled[action.identity].action if not action.settled else action for action in actions]
@@ -146,11 +148,13 @@ class _Coming:
         )
 
 
-def _verdict(cluster: Cluster, action: Action, force: bool, coming: _Coming, check: bool) -> _Verdict:
+def _verdict(cluster: Cluster, action: Action, coming: _Coming, check: bool) -> _Verdict:
     desired = action.desired or {}
     try:
-        answer = cluster.apply(action.kind, desired, dry_run=True, force=force)
+        answer = cluster.apply(action.kind, desired, dry_run=True, force=action.force)
     except ApiError as error:
+        if _drifted(action, error):
+            return _verdict(cluster, replace(action, force=True), coming, check)
         key = action.identity
         # In check mode an earlier task of the same run would have created what is missing.
         absent = (error.missing_namespace and (check or key.namespace in coming.namespaces)) or (
@@ -164,6 +168,13 @@ def _verdict(cluster: Cluster, action: Action, force: bool, coming: _Coming, che
     )
 
 
+def _drifted(action: Action, error: ApiError) -> bool:
+    """Whether an object that we manage already was only changed by hand: that is put back, not fought over."""
+    owners = messages.conflicting(error)
+    ours = action.live is not None and bool(owned_fields(action.live))
+    return ours and not action.force and bool(owners) and BY_HAND.issuperset(owners)
+
+
 def _raise_refusals(verdicts: Sequence[_Verdict], done: str) -> None:
     refused = [verdict.refusal for verdict in verdicts if verdict.refusal]
     if refused:
@@ -172,7 +183,7 @@ def _raise_refusals(verdicts: Sequence[_Verdict], done: str) -> None:
 
 
 def _applied(
-    cluster: Cluster, actions: list[Action], deferred: set[Identity], force: bool, pace: Pace
+    cluster: Cluster, actions: list[Action], deferred: set[Identity], pace: Pace
 ) -> tuple[list[Action], list[str]]:
     """All writes, rank by rank; the actions as they turned out, and the server's warnings."""
     outcome = {action.identity: action for action in actions}
@@ -180,7 +191,7 @@ def _applied(
     warnings: list[str] = []
     for rank in in_ranks(actions):
         if rank[0].kind.rank > DEFINITION and rank[0].verb is not Verb.DELETE:
-            verdicts = _verify_deferred(cluster, [action for action in rank if action.identity in deferred], force)
+            verdicts = _verify_deferred(cluster, [action for action in rank if action.identity in deferred])
             refused = [verdict.refusal for verdict in verdicts if verdict.refusal]
             if refused:
                 raise _partly("; ".join(refused), actions, outcome, done)
@@ -188,7 +199,7 @@ def _applied(
             rank = [outcome[action.identity] for action in rank]
         failures: list[str] = []
         for action, (after, said, failure) in zip(
-            rank, each(cluster, lambda action: _write(cluster, action, force), rank), strict=True
+            rank, each(cluster, lambda action: _write(cluster, action), rank), strict=True
         ):
             if failure:
                 failures.append(failure)
@@ -209,13 +220,13 @@ def _applied(
     return list(outcome.values()), warnings
 
 
-def _verify_deferred(cluster: Cluster, waiting: Sequence[Action], force: bool) -> list[_Verdict]:
+def _verify_deferred(cluster: Cluster, waiting: Sequence[Action]) -> list[_Verdict]:
     """The verdicts on what could not be verified before the namespaces and CRDs of the plan existed."""
     nothing = _Coming(frozenset(), frozenset())
-    return each(cluster, lambda action: _verdict(cluster, action, force, nothing, False), waiting)
+    return each(cluster, lambda action: _verdict(cluster, action, nothing, False), waiting)
 
 
-def _write(cluster: Cluster, action: Action, force: bool) -> tuple[Action, tuple[str, ...], str]:
+def _write(cluster: Cluster, action: Action) -> tuple[Action, tuple[str, ...], str]:
     """The action as it turned out, the server's warnings, or why it failed."""
     key = action.identity
     try:
@@ -223,7 +234,7 @@ def _write(cluster: Cluster, action: Action, force: bool) -> tuple[Action, tuple
             uid = (action.live or {})["metadata"].get("uid")
             gone = cluster.delete(action.kind, key.namespace, key.name, uid=uid)
             return replace(action, after=gone.body), gone.warnings, ""
-        answer = cluster.apply(action.kind, action.desired or {}, dry_run=False, force=force)
+        answer = cluster.apply(action.kind, action.desired or {}, dry_run=False, force=action.force)
     except ApiError as error:
         return action, (), messages.refusal(key, action.kind, error, lambda kind: schema(cluster, kind))
     except Unreachable as error:

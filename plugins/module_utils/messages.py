@@ -22,8 +22,9 @@ Fields = Callable[[Kind], "Mapping[str, Any] | None"]
 
 def refusal(key: Identity, kind: Kind, error: ApiError, schema: Fields) -> str:
     """Why the server refuses an object, in one sentence that names it."""
-    if error.code == 409 and any(cause.get("reason") == "FieldManagerConflict" for cause in error.causes):
-        return f"{key}: {_conflict(error)}"
+    owners = conflicting(error)
+    if owners:
+        return f"{key}: {_conflict(owners)}"
     unknown = [quoted or bare for quoted, bare in _UNKNOWN.findall(error.message)]
     if unknown:
         return "; ".join(f"{key}: {_unknown_field(path, kind, schema)}" for path in dict.fromkeys(unknown))
@@ -68,11 +69,20 @@ def access(error: ApiError) -> str:
     )
 
 
-def _conflict(error: ApiError) -> str:
+def conflicting(error: ApiError) -> dict[str, list[str]]:
+    """The fields of a conflict by their owners; empty when the error is none."""
     owners: dict[str, list[str]] = {}
-    for cause in error.causes:
-        owner = _OWNER.search(cause.get("message", ""))
-        owners.setdefault(owner[1] if owner else "another manager", []).append(str(cause.get("field", "")).lstrip("."))
+    if error.code == 409:
+        for cause in error.causes:
+            if cause.get("reason") == "FieldManagerConflict":
+                owner = _OWNER.search(cause.get("message", ""))
+                owners.setdefault(owner[1] if owner else "another manager", []).append(
+                    str(cause.get("field", "")).lstrip(".")
+                )
+    return owners
+
+
+def _conflict(owners: Mapping[str, list[str]]) -> str:
     parts = [
         f"{', '.join(fields)} {'is' if len(fields) == 1 else 'are'} owned by {owner}"
         for owner, fields in owners.items()

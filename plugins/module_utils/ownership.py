@@ -13,6 +13,12 @@ from typing import Any
 MANAGER = "meshfleet"
 
 
+BY_HAND = frozenset(
+    f"kubectl-{verb}" for verb in ("annotate", "edit", "label", "patch", "replace", "rollout", "scale", "set", "taint")
+)
+"""Managers that stand for a person at a terminal: what they change in our objects is drift, not a wish of its own."""
+
+
 class _Absent:
     def __repr__(self) -> str:
         return "absent"
@@ -38,14 +44,6 @@ def owned_fields(live: Mapping[str, Any], manager: str = MANAGER) -> dict[str, A
             fields: dict[str, Any] = entry.get("fieldsV1") or {}
             return fields
     return {}
-
-
-def other_managers(live: Mapping[str, Any], manager: str = MANAGER) -> set[str]:
-    return {
-        entry.get("manager", "")
-        for entry in live["metadata"].get("managedFields") or ()
-        if entry.get("manager") != manager
-    }
 
 
 def unproven(desired: Mapping[str, Any], live: Mapping[str, Any], manager: str = MANAGER) -> list[Change]:

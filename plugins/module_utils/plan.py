@@ -29,6 +29,7 @@ class Action:
     """One object and what to do with it.
 
     C(settled) is False while only the server can tell: its dry run of the apply is then to be given to C(settle).
+    C(force) takes fields over from their present owners.
     """
 
     verb: Verb
@@ -38,6 +39,7 @@ class Action:
     changes: tuple[Change, ...] = ()
     settled: bool = True
     after: Mapping[str, Any] | None = None
+    force: bool = False
 
     @property
     def identity(self) -> Identity:
