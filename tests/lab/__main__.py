@@ -68,6 +68,9 @@ def main() -> int:
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("lab: interrupted; `down` clears away what was started", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
