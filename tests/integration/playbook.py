@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tests.lab import AuditEvent, Lab
 
 ROOT = Path(__file__).parents[2]
@@ -90,13 +88,17 @@ class Run:
     def output(self) -> str:
         return self.stdout + self.stderr
 
-    def ours(self, host: str) -> list[Result]:
-        """The results of the collection's own modules on a host."""
-        return [one for one in self.results if one.host == host and one.action.startswith("meshfleet.istio.")]
+    def ours(self, host: str | None = None) -> list[Result]:
+        """The results of the collection's own modules on a host, or on all of them; not those of skipped tasks."""
+        return [
+            one
+            for one in self.results
+            if one.action.startswith("meshfleet.istio.") and one.outcome != "skipped" and host in (None, one.host)
+        ]
 
     def only(self, host: str | None = None) -> Result:
         """The one result of the collection's modules, on the one host there is or on the named one."""
-        found = [one for one in self.results if one.action.startswith("meshfleet.istio.") and host in (None, one.host)]
+        found = self.ours(host)
         assert len(found) == 1, f"{len(found)} results\n{self.output}"
         return found[0]
 
@@ -162,34 +164,43 @@ class Fleet:
     def play(
         self,
         *tasks: Mapping[str, Any],
-        hosts: Sequence[str] = ("east",),
-        arguments: Sequence[str] = (),
+        hosts: Mapping[str, Mapping[str, Any]] | None = None,
         settings: Mapping[str, Any] | None = None,
+        arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
-        variables: Mapping[str, Any] | None = None,
+        files: Mapping[str, str] | None = None,
     ) -> Run:
-        """Run tasks against clusters of the lab; C(settings) overrides the module defaults that lead there."""
-        defaults = {"kubeconfig": str(self.lab.kubeconfig), "context": "{{ inventory_hostname }}"}
-        chosen = {key: value for key, value in (defaults | dict(settings or {})).items() if value is not None}
+        """Run tasks against hosts (with their variables), by default against east.
+
+        C(settings) overrides the module defaults that lead to the host's cluster; None leaves one out.
+        C(files) lie beside the playbook.
+        """
+        defaults = {"kubeconfig": str(self.lab.kubeconfig), "context": "{{ inventory_hostname }}"} | dict(
+            settings or {}
+        )
+        chosen = {key: value for key, value in defaults.items() if value is not None}
         play = {
             "hosts": "all",
             "gather_facts": False,
             "connection": "local",
             "module_defaults": {"group/meshfleet.istio.all": chosen},
-            "vars": dict(variables or {}),
             "tasks": [dict(task) for task in tasks],
         }
-        with tempfile.TemporaryDirectory(dir=self.folder) as here:
-            playbook = Path(here, "play.yml")
-            playbook.write_text(yaml.safe_dump([play], sort_keys=False))
-            names = "".join(f"{host}," for host in hosts)
-            given = {"XDG_CACHE_HOME": str(self.folder / "cache"), "ISTIOCTL": str(self.lab.istioctl)}
-            return ansible_playbook(playbook, "-i", names, *arguments, environment=given | dict(environment or {}))
+        inventory = {"all": {"hosts": {name: dict(given) for name, given in (hosts or {"east": {}}).items()}}}
+        given = {"XDG_CACHE_HOME": str(self.folder / "cache"), "ISTIOCTL": str(self.lab.istioctl)}
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            here = Path(folder)
+            for name, text in (files or {}).items():
+                (here / name).parent.mkdir(exist_ok=True)
+                (here / name).write_text(text)
+            (here / "hosts.json").write_text(json.dumps(inventory))
+            (here / "play.json").write_text(json.dumps([play]))
+            more = ("-i", str(here / "hosts.json"), *arguments)
+            return ansible_playbook(here / "play.json", *more, environment=given | dict(environment or {}))
 
-    def resources(self, definition: Any = None, *, arguments: Sequence[str] = (), **options: Any) -> Run:
+    def resources(self, definition: Any, *, arguments: Sequence[str] = (), **options: Any) -> Run:
         """Run the module resources once, on east."""
-        task = {"definition": definition, **options} if definition is not None else options
-        return self.play({"meshfleet.istio.resources": task}, arguments=arguments)
+        return self.play(task("resources", definition=definition, **options), arguments=arguments)
 
     def kubectl(self, cluster: str, *arguments: str, stdin: str | None = None) -> str:
         done = self.lab.run_kubectl(cluster, *arguments, stdin=stdin)
@@ -200,6 +211,11 @@ class Fleet:
         """An object, or a list of them, as kubectl shows it."""
         found: Manifest = json.loads(self.kubectl(cluster, "get", *what, "-o", "json"))
         return found
+
+    def namespace(self, cluster: str, name: str) -> None:
+        """Make sure that there is such a namespace."""
+        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        self.kubectl(cluster, "apply", "-f", "-", stdin=json.dumps(manifest))
 
     def exists(self, cluster: str, *what: str) -> bool:
         return bool(self.kubectl(cluster, "get", "--ignore-not-found", "-o", "name", *what).strip())
@@ -242,10 +258,6 @@ def config_map(namespace: str, name: str, /, **data: str) -> Manifest:
         "metadata": {"name": name, "namespace": namespace},
         "data": data,
     }
-
-
-def namespace(name: str) -> Manifest:
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
 def fleet_of(lab: Lab) -> Fleet:

@@ -122,11 +122,6 @@ def test_second_run_changes_nothing_and_sends_no_write(told: Story, cluster: str
 ROUTE = "spec.http[0].route[0].destination.host"
 MODE = "spec.mtls.mode"
 SAMPLING = "spec.template.spec.containers[name=discovery].env[name=PILOT_TRACE_SAMPLING].value"
-FORCE = {
-    "install_force_conflicts": True,
-    "cross_cluster_gateway_force_conflicts": True,
-    "security_force_conflicts": True,
-}
 
 
 @pytest.fixture
@@ -149,7 +144,7 @@ def drifted(fleet: Fleet) -> dict[str, tuple[str, ...]]:
 
 def test_drift_is_shown_repaired_and_gone(fleet: Fleet, drifted: dict[str, tuple[str, ...]]) -> None:
     ear = listen(fleet.lab)
-    check = fleet.site("--check", "--diff", "--limit", "east", extra=FORCE).ok()
+    check = fleet.site("--check", "--diff", "--limit", "east").ok()
     assert check.changes("east") == drifted
     assert f"-{ROUTE}: elsewhere" in check.stdout
     assert f"+{ROUTE}: service-b.backend.svc.cluster.local" in check.stdout
@@ -157,7 +152,7 @@ def test_drift_is_shown_repaired_and_gone(fleet: Fleet, drifted: dict[str, tuple
     assert f"-{SAMPLING}: '50'" in check.stdout
     assert real(ear.written("east")) == []
 
-    repair = fleet.site("--limit", "east", extra=FORCE).ok()
+    repair = fleet.site("--limit", "east").ok()
     assert repair.changes("east") == drifted
     written = {(event.resource, event.name) for event in real(ear.written("east"))}
     assert written == {
@@ -175,18 +170,23 @@ def test_drift_is_shown_repaired_and_gone(fleet: Fleet, drifted: dict[str, tuple
     assert ear.heard("west") == []
 
 
-def test_value_changed_by_hand_is_a_conflict_until_it_is_forced(fleet: Fleet) -> None:
-    mode = '{"spec": {"mtls": {"mode": "PERMISSIVE"}}}'
-    fleet.kubectl("east", "-n", "istio-system", "patch", "peerauthentication", "default", "--type=merge", "-p", mode)
+def test_value_of_another_tool_is_a_conflict_until_it_is_forced(fleet: Fleet) -> None:
+    theirs = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "PeerAuthentication",
+        "metadata": {"name": "default", "namespace": "istio-system"},
+        "spec": {"mtls": {"mode": "PERMISSIVE"}},
+    }
+    taken = "apply", "--server-side", "--force-conflicts", "--field-manager=gitops", "-f", "-"
+    fleet.kubectl("east", *taken, stdin=json.dumps(theirs))
 
     refused = fleet.site("--tags", "security", "--limit", "east")
-    forced = fleet.site("--tags", "security", "--limit", "east", extra=FORCE).ok()
+    forced = fleet.site("--tags", "security", "--limit", "east", extra={"security_force_conflicts": True}).ok()
 
     assert refused.code != 0
-    assert refused.ours("east")[-1].msg == (
-        "east: PeerAuthentication istio-system/default: spec.mtls.mode is owned by kubectl-patch, with another value "
-        "than ours; leave the field out of the manifest, or take it over with force_conflicts: true. "
-        "Nothing was applied."
+    assert refused.only("east").msg == (
+        "east: PeerAuthentication istio-system/default: spec.mtls.mode is owned by gitops, with another value than "
+        "ours; leave the field out of the manifest, or take it over with force_conflicts: true. Nothing was applied."
     )
     assert forced.changes("east") == {"PeerAuthentication istio-system/default": (MODE,)}
 

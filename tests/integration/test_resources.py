@@ -1,0 +1,227 @@
+"""The module resources on real clusters: life of objects, owners of fields, scopes, where manifests come from."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.lab import Lab
+
+from .playbook import DATA, Fleet, Manifest, config_map, fleet_of, listen, real, task
+
+NAMESPACE = "resources"
+SCOPE = "meshfleet.io/scope"
+
+
+@pytest.fixture(scope="module")
+def fleet(lab: Lab) -> Fleet:
+    fleet = fleet_of(lab)
+    for cluster in lab.clusters:
+        fleet.namespace(cluster, NAMESPACE)
+    return fleet
+
+
+def live(fleet: Fleet, name: str, kind: str = "configmap") -> Manifest:
+    return fleet.get("east", kind, "-n", NAMESPACE, name)
+
+
+def exists(fleet: Fleet, name: str, kind: str = "configmap") -> bool:
+    return fleet.exists("east", "-n", NAMESPACE, kind, name)
+
+
+def deployment(name: str, **container: Any) -> Manifest:
+    labels = {"app": name}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "main", "image": "web", **container}]},
+            },
+        },
+    }
+
+
+def test_life_of_objects(fleet: Fleet) -> None:
+    both = [config_map(NAMESPACE, "alive", kept="yes", dropped="yes"), deployment("web")]
+    ear = listen(fleet.lab)
+    checked = fleet.resources(both, arguments=("--check", "--diff")).ok().only()
+    assert checked.actions == {"ConfigMap resources/alive": "created", "Deployment resources/web": "created"}
+    assert real(ear.written("east")) == []
+    assert fleet.resources(both).ok().only().actions == checked.actions
+    assert live(fleet, "web", "deployment")["status"]["readyReplicas"] == 1
+
+    ear = listen(fleet.lab)
+    again = fleet.resources(both).ok().only()
+    assert not again.changed
+    assert again.msg == "2 unchanged"
+    assert ear.written("east") == []
+
+    both = [config_map(NAMESPACE, "alive", kept="yes"), deployment("web", resources={"requests": {"memory": "2048Mi"}})]
+    updated = fleet.resources(both).ok().only()
+    assert updated.changes == {
+        "ConfigMap resources/alive": ("data.dropped",),
+        "Deployment resources/web": ("spec.template.spec.containers[name=main].resources.requests",),
+    }
+    assert live(fleet, "alive")["data"] == {"kept": "yes"}
+
+    # The server writes 2048Mi as 2Gi; a rerun knows without asking.
+    ear = listen(fleet.lab)
+    assert not fleet.resources(both).ok().only().changed
+    assert ear.written("east") == []
+
+    absent = fleet.resources(both, state="absent").ok().only()
+    assert set(absent.actions.values()) == {"deleted"}
+    assert not exists(fleet, "alive")
+    assert not exists(fleet, "web", "deployment")
+    assert not fleet.resources(both, state="absent").ok().only().changed
+
+
+def test_prune_keeps_to_its_scope(fleet: Fleet) -> None:
+    fleet.namespace("east", "resources-elsewhere")
+    elsewhere = config_map("resources-elsewhere", "scoped-away")
+    first, second = config_map(NAMESPACE, "scoped-one"), config_map(NAMESPACE, "scoped-two")
+    fleet.play(
+        task("resources", definition=[first, second, elsewhere], prune_scope="shop"),
+        task("resources", definition=config_map(NAMESPACE, "other-scope"), prune_scope="shops"),
+        task("resources", definition=config_map(NAMESPACE, "no-scope")),
+    ).ok()
+    fleet.kubectl("east", "-n", NAMESPACE, "create", "configmap", "by-hand")
+    assert live(fleet, "scoped-one")["metadata"]["labels"] == {SCOPE: "shop"}
+
+    pruned = fleet.resources([first], prune_scope="shop").ok().only()
+
+    assert pruned.actions == {
+        "ConfigMap resources/scoped-one": "unchanged",
+        "ConfigMap resources/scoped-two": "deleted",
+        "ConfigMap resources-elsewhere/scoped-away": "deleted",
+    }
+    found = fleet.get("east", "configmaps", "-A", "-l", SCOPE)["items"]
+    assert {item["metadata"]["name"] for item in found} >= {"scoped-one", "other-scope"}
+    assert not {item["metadata"]["name"] for item in found} & {"scoped-two", "scoped-away"}
+    assert exists(fleet, "no-scope")
+    assert exists(fleet, "by-hand")
+
+
+def test_fields_of_another_manager_are_left_alone_until_forced(fleet: Fleet) -> None:
+    ours = config_map(NAMESPACE, "shared", both="ours", ours="ours")
+    fleet.resources(ours).ok()
+    theirs = yaml.safe_dump(config_map(NAMESPACE, "shared", theirs="theirs"))
+    server_side = "apply", "--server-side", "--field-manager=gitops", "-f", "-"
+    fleet.kubectl("east", *server_side, stdin=theirs)
+
+    ear = listen(fleet.lab)
+    assert not fleet.resources(ours).ok().only().changed
+    assert ear.written("east") == []
+    assert live(fleet, "shared")["data"] == {"both": "ours", "ours": "ours", "theirs": "theirs"}
+
+    theirs = yaml.safe_dump(config_map(NAMESPACE, "shared", theirs="theirs", both="theirs"))
+    fleet.kubectl("east", *server_side, "--force-conflicts", stdin=theirs)
+    refused = fleet.resources(ours)
+    assert refused.code != 0
+    assert refused.only().msg == (
+        "east: ConfigMap resources/shared: data.both is owned by gitops, with another value than ours; leave the field "
+        "out of the manifest, or take it over with force_conflicts: true. Nothing was applied."
+    )
+    assert live(fleet, "shared")["data"]["both"] == "theirs"
+
+    forced = fleet.resources(ours, force_conflicts=True).ok().only()
+    assert forced.changes == {"ConfigMap resources/shared": ("data.both",)}
+    assert live(fleet, "shared")["data"] == {"both": "ours", "ours": "ours", "theirs": "theirs"}
+    assert not fleet.resources(ours).ok().only().changed
+
+
+def test_defaults_of_the_action_group_lead_to_the_cluster(fleet: Fleet) -> None:
+    ear = listen(fleet.lab)
+    defaults = {"context": "west", "cluster_name": "the far one"}
+    named = config_map(NAMESPACE, "by-group")
+    run = fleet.play(
+        task("resources", definition=named),
+        {**task("resources", definition=named, retries=-1), "ignore_errors": True},
+        settings=defaults,
+    ).ok()
+
+    assert [result.outcome for result in run.ours()] == ["ok", "failed"]
+    assert run.ours()[1].msg == "the far one: retries must not be negative, it is -1"
+    assert ear.heard("east") == []
+    assert fleet.exists("west", "-n", NAMESPACE, "configmap", "by-group")
+
+
+def test_manifests_come_from_files_folders_globs_and_templates(fleet: Fleet) -> None:
+    folder = DATA / "manifests"
+    run = fleet.play(
+        task("resources", src=[str(folder / "one.yml")], namespace=NAMESPACE),
+        task("resources", src=[str(folder)], namespace=NAMESPACE),
+        task("resources", src=[str(folder / "*.json")], namespace=NAMESPACE),
+        {
+            **task("resources", template=[str(DATA / "maps.yml.j2")], namespace=NAMESPACE),
+            "vars": {"names": ["red", "blue"]},
+        },
+        task("resources", src=["beside.yml"], template=["beside.yml.j2"], namespace=NAMESPACE),
+        files={
+            "files/beside.yml": json.dumps(config_map(NAMESPACE, "found-in-files")),
+            "templates/beside.yml.j2": json.dumps(
+                config_map(NAMESPACE, "found-in-templates", host="{{ inventory_hostname }}")
+            ),
+        },
+    )
+    assert [result.actions for result in run.ours("east")] == [
+        {"ConfigMap resources/from-folder-one": "created"},
+        {"ConfigMap resources/from-folder-one": "unchanged", "ConfigMap resources/from-folder-two": "created"},
+        {"ConfigMap resources/from-folder-two": "unchanged"},
+        {"ConfigMap resources/templated-red": "created", "ConfigMap resources/templated-blue": "created"},
+        {"ConfigMap resources/found-in-files": "created", "ConfigMap resources/found-in-templates": "created"},
+    ]
+    assert live(fleet, "templated-blue")["data"] == {"host": "east"}
+
+
+def test_vaulted_file_is_read_and_stays_secret(fleet: Fleet, tmp_path: Path) -> None:
+    word, plain = tmp_path / "vault-password", tmp_path / "secret.yml"
+    word.write_text("open sesame")
+    hidden = "forty thieves"
+    encoded = base64.b64encode(hidden.encode()).decode()
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "cave", "namespace": NAMESPACE},
+        "stringData": {"inside": hidden},
+    }
+    plain.write_text(yaml.safe_dump(secret))
+    vault = Path(sys.executable).with_name("ansible-vault")
+    subprocess.run([vault, "encrypt", "--vault-password-file", word, plain], check=True, capture_output=True)
+    assert plain.read_text().startswith("$ANSIBLE_VAULT;")
+
+    opened = fleet.play(
+        task("resources", src=[str(plain)]), arguments=("--vault-password-file", str(word), "--diff", "-vvv")
+    ).ok()
+    locked = fleet.play(task("resources", src=[str(plain)]))
+
+    assert opened.only().actions == {"Secret resources/cave": "created"}
+    assert live(fleet, "cave", "secret")["data"] == {"inside": encoded}
+    assert hidden not in opened.output
+    assert encoded not in opened.output
+    assert locked.code != 0
+    assert "vault" in locked.only().msg.lower()
+
+
+def test_missing_file_is_named(fleet: Fleet) -> None:
+    run = fleet.play(
+        {**task("resources", src=["/nowhere/at-all.yml"]), "ignore_errors": True},
+        {**task("resources", src=[str(DATA / "*.none")]), "ignore_errors": True},
+        {**task("resources", src=["nowhere.yml"]), "ignore_errors": True},
+    ).ok()
+    missing, unmatched, unfound = run.ours("east")
+    assert "file /nowhere/at-all.yml does not exist" in missing.msg
+    assert "no file matches" in unmatched.msg
+    assert "nowhere.yml" in unfound.msg
+    assert all("Nothing was applied" in result.msg for result in (missing, unmatched, unfound))
