@@ -12,6 +12,7 @@ from .kinds import Kind
 from .manifests import Identity
 
 _UNKNOWN = re.compile(r'unknown field "([^"]+)"|(?<=\s)\.([^\s:]+): field not declared in schema')
+_MISTYPED = re.compile(r"(?<=\s)\.(\S+): expected (\w+), got &\{([^}]*)\}")
 _DENIED = re.compile(r'admission webhook "([^"]+)" denied the request:\s*(.*)', re.DOTALL)
 _FAILED_CALL = re.compile(r'failed calling webhook "([^"]+)":\s*(.*)', re.DOTALL)
 _OWNER = re.compile(r'conflict with "([^"]+)"')
@@ -28,6 +29,9 @@ def refusal(key: Identity, kind: Kind, error: ApiError, schema: Fields) -> str:
     unknown = [quoted or bare for quoted, bare in _UNKNOWN.findall(error.message)]
     if unknown:
         return "; ".join(f"{key}: {_unknown_field(path, kind, schema)}" for path in dict.fromkeys(unknown))
+    mistyped = _MISTYPED.findall(error.message)
+    if mistyped:
+        return "; ".join(f"{key}: {path} must be a {wanted}, it is {found}" for path, wanted, found in mistyped)
     denied = _DENIED.search(error.message)
     if denied:
         who = "istiod" if denied[1].endswith("validation.istio.io") else f"the admission webhook {denied[1]}"

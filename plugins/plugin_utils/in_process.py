@@ -15,9 +15,9 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
-from ansible.errors import AnsibleActionFail
+from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import UnsupportedError
@@ -28,7 +28,7 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.errors import Mesh
 from ansible_collections.meshfleet.istio.plugins.module_utils.kubeconfig import renews_credentials
 from ansible_collections.meshfleet.istio.plugins.module_utils.run import HOST, Entry, perform
 from ansible_collections.meshfleet.istio.plugins.module_utils.sources import manifests_in
-from ansible_collections.meshfleet.istio.plugins.module_utils.task import Task
+from ansible_collections.meshfleet.istio.plugins.module_utils.task import Task, visible
 
 display = Display()
 _COLLECTION = "meshfleet.istio"
@@ -99,7 +99,10 @@ class ActionModule(ActionBase):
         if os.path.isabs(os.path.expanduser(path)):
             return os.path.expanduser(path)
         folder = "templates" if key == "template" else "files"
-        found: str = self._find_needle(folder, path)  # type: ignore[no-untyped-call]
+        try:
+            found: str = self._find_needle(folder, path)  # type: ignore[no-untyped-call]
+        except AnsibleError as error:
+            raise MeshError(f"{key}: {' '.join(str(error).split())}.") from error
         return found
 
     def _read(self, path: str) -> str:
@@ -131,15 +134,16 @@ class ActionModule(ActionBase):
             message = validated.errors.msg
             if isinstance(validated.errors[0], UnsupportedError):
                 message = f"Unsupported parameters for ({self._task.action}) module: {message}"
-            return {"failed": True, "msg": remove_values(message, validated._no_log_values)}
+            shown = {"module_args": visible(validated.validated_parameters)}
+            refused = {"failed": True, "msg": message, "invocation": shown}
+            return cast("dict[str, Any]", remove_values(refused, validated._no_log_values))
         task = Task(validated.validated_parameters, self._task.check_mode, self._task.diff, self._progress)
         result = perform(entry, task)
         for warning in validated._warnings:
             result.setdefault("warnings", []).append(
                 f"Both option {warning['option']} and its alias {warning['alias']} are set."
             )
-        scrubbed: dict[str, Any] = remove_values(result, validated._no_log_values)
-        return scrubbed
+        return cast("dict[str, Any]", remove_values(result, validated._no_log_values))
 
     def _progress(self, message: str) -> None:
         if not self._task.no_log:
