@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from . import istioctl
@@ -50,25 +51,34 @@ def _prune_kinds(names: Sequence[str] | None) -> tuple[Kind, ...]:
     return tuple(kind for kind in found.values() if kind is not None)
 
 
-_COMMON = frozenset(options("cluster", "object", "apply", "wait"))
+_OPTIONS = options("cluster", "object", "apply", "wait")
+_COMMON = frozenset(_OPTIONS).union(*(option.get("aliases", ()) for option in _OPTIONS.values()))
 
 
-def istio_object(name: str) -> Handler:
-    """The handler of the module for one of Istio's kinds: options that are not common ones are fields of its spec."""
+def istio_object(name: str, fields: Mapping[str, str] = MappingProxyType({})) -> Handler:
+    """The handler of the module for one of Istio's kinds: options that are not common ones are fields of its spec.
+
+    C(fields) maps an option to its field where the API's name for it is that of a common option.
+    """
     kind = ISTIO_KINDS[name]
 
     def handle(task: Task) -> Result:
         params = task.params
         metadata = {"name": params["name"], "namespace": params["namespace"]}
         metadata |= {key: params[key] for key in ("labels", "annotations") if params.get(key)}
-        spec = {
-            camel_case(option): value for option, value in params.items() if option not in _COMMON and value is not None
-        }
+        spec = {fields.get(option) or camel_case(option): value for option, value in _own(params)}
         manifest = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": spec}
         present = params["state"] == "present"
         return converged(task, Wish(parse(manifest), present=present, force=params["force_conflicts"]))
 
     return handle
+
+
+def _own(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The options of the kind that are set, by their own names: an alias holds its value as it was before its type."""
+    for option, value in params.items():
+        if option not in _COMMON and option.islower() and value is not None:
+            yield option, value
 
 
 def camel_case(option: str) -> str:
