@@ -1,0 +1,279 @@
+"""The modules of Istio's kinds: every example runs against istiod, every option is a field of the served CRD."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.meshfleet.istio.plugins.module_utils.handlers import camel_case
+from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import ISTIO_KINDS, Kind
+from ansible_collections.meshfleet.istio.plugins.module_utils.options import options
+from ansible_collections.meshfleet.istio.plugins.module_utils.run import HOST, Entry
+from tests.lab import AuditEvent, Lab
+
+from .mesh import story
+from .playbook import ORDINARY, ROOT, Fleet, Result, listen, real, task
+
+MODULES = {
+    "".join(letter if letter.islower() else f"_{letter.lower()}" for letter in kind).strip("_"): entry
+    for kind, entry in ISTIO_KINDS.items()
+}
+COMMON = frozenset(options("cluster", "object", "apply", "wait"))
+TYPES = {"object": "dict", "array": "list", "string": "str", "integer": "int", "boolean": "bool", "number": "float"}
+AD_HOC = "ansible east -m "
+every_module = pytest.mark.parametrize("module", sorted(MODULES))
+
+# Each is run after the one before, with what the module has to say then.
+LIFE = {
+    "check": "created",
+    "create": "created",
+    "again": "unchanged",
+    "remove": "deleted",
+    "remove again": "unchanged",
+}
+# What istiod has to say to every object of a kind, however good.
+ADVICE = {"envoy_filter": "EnvoyFilter exposes internal implementation details"}
+
+
+@pytest.fixture(scope="module")
+def fleet(lab: Lab) -> Fleet:
+    """A cluster whose istiod validates."""
+    return story(lab).fleet
+
+
+def source(module: str) -> Any:
+    return importlib.import_module(f"ansible_collections.meshfleet.istio.plugins.modules.{module}")
+
+
+def entry_of(module: str) -> Entry:
+    """What the module hands to whoever runs it."""
+    entries: list[Entry] = []
+    token = HOST.set(entries.append)
+    try:
+        source(module).main()
+    finally:
+        HOST.reset(token)
+    (entry,) = entries
+    return entry
+
+
+# Examples
+
+
+@dataclass(frozen=True)
+class Example:
+    """A task of a module's EXAMPLES, and what it is called in a run of all of them."""
+
+    module: str
+    title: str
+    options: Mapping[str, Any]
+
+    @property
+    def tasks(self) -> Iterator[dict[str, Any]]:
+        identity = {key: self.options[key] for key in ("name", "namespace")}
+        absent = task(self.module, **identity, state="absent")
+        for step in LIFE:
+            yield {
+                "name": json.dumps([self.module, self.title, step]),
+                **(absent if step.startswith("remove") else task(self.module, **self.options)),
+                "check_mode": step == "check",
+                "ignore_errors": True,
+            }
+
+
+def examples_of(module: str) -> list[Example]:
+    """The examples under names that nothing in the mesh has, such as the site's own mesh-wide policies."""
+    tasks = yaml.safe_load(source(module).EXAMPLES)
+    found = []
+    for one in tasks:
+        given = one[f"meshfleet.istio.{module}"]
+        found.append(Example(module, one["name"], given | {"name": f"{given['name']}-example"}))
+    return found
+
+
+@dataclass(frozen=True)
+class Lives:
+    """What became of the examples of some modules, and which requests it took."""
+
+    results: Mapping[tuple[str, ...], Result]
+    events: Sequence[AuditEvent]
+
+
+def lives_of(fleet: Fleet, modules: Sequence[str], *arguments: str) -> Lives:
+    examples = [example for module in modules for example in examples_of(module)]
+    for name in sorted({str(example.options["namespace"]) for example in examples}):
+        fleet.namespace("east", name)
+    ear = listen(fleet.lab)
+    run = fleet.play(*(step for example in examples for step in example.tasks), arguments=arguments)
+    results = {tuple(json.loads(result.task)): result for result in run.ok().ours("east")}
+    return Lives(results, ear.heard("east"))
+
+
+def assert_life(lives: Lives, module: str) -> None:
+    for example in examples_of(module):
+        told = {step: lives.results[module, example.title, step] for step in LIFE}
+        assert {step: one.msg for step, one in told.items() if one.outcome != "ok"} == {}, example.title
+        assert {step: [row.action for row in one.rows] for step, one in told.items()} == {
+            step: [action] for step, action in LIFE.items()
+        }, example.title
+        assert {step for step, one in told.items() if one.changed} == {"check", "create", "remove"}, example.title
+        warnings = [text for one in told.values() for text in one.data.get("warnings", ())]
+        assert [text for text in warnings if module not in ADVICE or ADVICE[module] not in text] == [], example.title
+
+
+@pytest.fixture(scope="module")
+def lives(fleet: Fleet) -> Lives:
+    return lives_of(fleet, sorted(MODULES))
+
+
+@every_module
+def test_every_example_lives(lives: Lives, module: str) -> None:
+    assert len(examples_of(module)) >= 3
+    assert_life(lives, module)
+
+
+def test_each_example_is_written_once_and_deleted_once(lives: Lives) -> None:
+    count = sum(len(examples_of(module)) for module in MODULES)
+    assert Counter(event.verb for event in real(lives.events) if event.verb in ("patch", "delete")) == {
+        "patch": count,
+        "delete": count,
+    }
+
+
+def test_examples_live_the_same_in_a_process_of_their_own(fleet: Fleet) -> None:
+    """A module with a renamed option, so that this is what both paths do alike."""
+    assert_life(lives_of(fleet, ["workload_entry"], *ORDINARY), "workload_entry")
+
+
+@every_module
+def test_the_documented_result_is_the_result(lives: Lives, module: str) -> None:
+    told = set(yaml.safe_load(source(module).RETURN)) - {"diff"}
+    ansibles_own = {"invocation", "_ansible_no_log", "_ansible_verbose_always", "ansible_facts", "warnings"}
+    for (name, title, step), result in lives.results.items():
+        if name == module:
+            assert set(result.data) - ansibles_own == told, (title, step)
+
+
+def test_istiod_is_asked(fleet: Fleet) -> None:
+    """The CRD's schema permits mutual TLS without a certificate; istiod does not."""
+    gateway = task(
+        "gateway",
+        name="refused",
+        namespace="default",
+        servers=[
+            {
+                "port": {"number": 443, "name": "https", "protocol": "HTTPS"},
+                "hosts": ["shop.example.com"],
+                "tls": {"mode": "MUTUAL"},
+            }
+        ],
+    )
+    refused = fleet.play(gateway, arguments=("--check",)).only()
+    assert refused.outcome == "failed"
+    assert refused.msg.startswith("east: Gateway default/refused")
+    assert "requires a private key" in refused.msg
+
+
+def test_a_renamed_option_is_the_field_of_the_api(fleet: Fleet) -> None:
+    entry = task("workload_entry", name="vm", namespace="default", address="10.0.0.1", labels={"of": "object"})
+    entry["meshfleet.istio.workload_entry"]["workload_labels"] = {"of": "workload"}
+    fleet.play(entry).ok()
+    live = fleet.get("east", "workloadentry", "-n", "default", "vm")
+    assert (live["metadata"]["labels"], live["spec"]["labels"]) == ({"of": "object"}, {"of": "workload"})
+    fleet.play(task("workload_entry", name="vm", namespace="default", state="absent")).ok()
+
+
+def test_every_line_of_the_page_is_a_task(fleet: Fleet) -> None:
+    """What docs/modules.md types at a prompt, as a task: both read their options the same way."""
+    lines = [
+        shlex.split(line) for line in (ROOT / "docs/modules.md").read_text().splitlines() if line.startswith(AD_HOC)
+    ]
+    tasks = [{name: json.loads(given) if given.startswith("{") else given} for *_ansible, name, _a, given in lines]
+    assert Counter(name for one in tasks for name in one) == Counter(f"meshfleet.istio.{module}" for module in MODULES)
+    for namespace in ("billing", "istio-ingress", "payments", "shop"):
+        fleet.namespace("east", namespace)
+    run = fleet.play(*({**one, "ignore_errors": True} for one in tasks), arguments=("--check",)).ok()
+    assert {one.action: one.msg for one in run.ours("east") if one.outcome != "ok"} == {}
+
+
+# Options
+
+
+@pytest.fixture(scope="module")
+def schemas(fleet: Fleet) -> dict[str, dict[str, Any]]:
+    """The schema of each kind's spec, in the version that the modules write."""
+    found = {}
+    for definition in fleet.get("east", "crd")["items"]:
+        spec = definition["spec"]
+        for kind in ISTIO_KINDS.values():
+            if (spec["group"], spec["names"]["kind"]) == (kind.group, kind.kind):
+                (version,) = [one for one in spec["versions"] if one["name"] == kind.version]
+                found[kind.kind] = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    return found
+
+
+@dataclass(frozen=True)
+class Field:
+    """What a user may write for a field of a spec."""
+
+    type: str
+    elements: str | None = None
+    choices: frozenset[str] = frozenset()
+
+
+def fields_of(schema: Mapping[str, Any]) -> dict[str, Field]:
+    return {
+        name: Field(
+            TYPES[field["type"]],
+            TYPES[field["items"]["type"]] if field["type"] == "array" else None,
+            frozenset(field.get("enum", ())),
+        )
+        for name, field in schema["properties"].items()
+    }
+
+
+def renamed(module: str) -> dict[str, str]:
+    found: dict[str, str] = getattr(source(module), "FIELDS", {})
+    return found
+
+
+def field_name(module: str, option: str) -> str:
+    return renamed(module).get(option) or camel_case(option)
+
+
+@every_module
+def test_the_options_are_the_fields_of_the_api(schemas: dict[str, dict[str, Any]], module: str) -> None:
+    kind: Kind = MODULES[module]
+    served = fields_of(schemas[kind.kind])
+    ours = {
+        field_name(module, name): Field(spec["type"], spec.get("elements"), frozenset(spec.get("choices", ())))
+        for name, spec in source(module).SPEC.items()
+        if name not in COMMON
+    }
+    assert {name for name in served if name not in ours} == set(), f"{kind.kind} has fields that {module} lacks"
+    assert {name for name in ours if name not in served} == set(), f"{module} has options that {kind.kind} lacks"
+    assert ours == served
+
+
+@every_module
+def test_the_name_in_the_api_is_an_alias(module: str) -> None:
+    for name, spec in source(module).SPEC.items():
+        if name not in COMMON:
+            field = field_name(module, name)
+            aliased = field != name and name not in renamed(module)
+            assert spec.get("aliases", []) == ([field] if aliased else []), name
+
+
+@every_module
+def test_what_the_api_requires_is_required(schemas: dict[str, dict[str, Any]], module: str) -> None:
+    rules = entry_of(module).constraints.get("required_if", ())
+    needed = {field_name(module, name) for key, value, names, *one in rules if not one for name in names}
+    assert needed == set(schemas[MODULES[module].kind].get("required", ()))
