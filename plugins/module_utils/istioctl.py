@@ -40,7 +40,7 @@ def render(binary: str, operator: str, timeout: float = 120.0) -> str:
     options: dict[str, Any] = {"input": operator, "capture_output": True, "text": True, "timeout": timeout}
     try:
         # run_command belongs to AnsibleModule, which this side of the entry does not know.
-        done = subprocess.run(command, check=False, **options)  # pylint: disable=ansible-bad-function
+        done: subprocess.CompletedProcess[str] = subprocess.run(command, check=False, **options)  # pylint: disable=ansible-bad-function
     except OSError as error:
         raise MeshError(f"istioctl at {binary} cannot be run: {error}") from error
     except subprocess.TimeoutExpired as error:
