@@ -45,6 +45,7 @@ class Result:
     task: str
     action: str
     outcome: str
+    seconds: float
     data: Mapping[str, Any]
 
     @property

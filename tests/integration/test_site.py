@@ -254,7 +254,7 @@ def test_unreachable_cluster_does_not_hold_up_the_healthy_one(fleet: Fleet, clos
     run = fleet.site("-i", str(inventory))
 
     assert run.code != 0
-    assert run.seconds < 60
+    assert run.only("west").seconds < 15
     assert run.recap["east"]["failures"] == 0
     assert run.changes("east") == {"Telemetry istio-system/mesh-telemetry": ()}
     assert fleet.exists("east", "-n", "istio-system", "telemetry", "mesh-telemetry")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,13 @@ class CallbackModule(CallbackBase):
     CALLBACK_NAME = "record"
     CALLBACK_NEEDS_ENABLED = True
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._started: dict[tuple[str, str], float] = {}
+
+    def v2_runner_on_start(self, host: Any, task: Any) -> None:
+        self._started[host.get_name(), task._uuid] = time.monotonic()
+
     def v2_runner_on_ok(self, result: Any) -> None:
         self._record("ok", result)
 
@@ -53,6 +61,7 @@ class CallbackModule(CallbackBase):
                 "task": task.get_name(),
                 "action": str(task.resolved_action or task.action),
                 "outcome": outcome,
+                "seconds": time.monotonic() - self._started[result.host.get_name(), task._uuid],
                 "data": result.result,
             }
         )
