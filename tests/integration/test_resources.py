@@ -55,10 +55,11 @@ def deployment(name: str, **container: Any) -> Manifest:
 def test_life_of_objects(fleet: Fleet) -> None:
     both = [config_map(NAMESPACE, "alive", kept="yes", dropped="yes"), deployment("web")]
     ear = listen(fleet.lab)
-    checked = fleet.resources(both, arguments=("--check", "--diff")).ok().only()
+    run = fleet.play({**task("resources", definition=both), "check_mode": True}, task("resources", definition=both))
+    checked, created = run.ok().ours("east")
     assert checked.actions == {"ConfigMap resources/alive": "created", "Deployment resources/web": "created"}
-    assert real(ear.written("east")) == []
-    assert fleet.resources(both).ok().only().actions == checked.actions
+    assert created.actions == checked.actions
+    assert len(real(ear.written("east"))) == 2
     assert live(fleet, "web", "deployment")["status"]["readyReplicas"] == 1
 
     ear = listen(fleet.lab)
@@ -80,11 +81,12 @@ def test_life_of_objects(fleet: Fleet) -> None:
     assert not fleet.resources(both).ok().only().changed
     assert ear.written("east") == []
 
-    absent = fleet.resources(both, state="absent").ok().only()
-    assert set(absent.actions.values()) == {"deleted"}
+    absent = task("resources", definition=both, state="absent")
+    deleted, again = fleet.play(absent, absent).ok().ours("east")
+    assert set(deleted.actions.values()) == {"deleted"}
+    assert not again.changed
     assert not exists(fleet, "alive")
     assert not exists(fleet, "web", "deployment")
-    assert not fleet.resources(both, state="absent").ok().only().changed
 
 
 def test_prune_keeps_to_its_scope(fleet: Fleet) -> None:
@@ -135,10 +137,11 @@ def test_fields_of_another_manager_are_left_alone_until_forced(fleet: Fleet) -> 
     )
     assert live(fleet, "shared")["data"]["both"] == "theirs"
 
-    forced = fleet.resources(ours, force_conflicts=True).ok().only()
+    taking = task("resources", definition=ours, force_conflicts=True), task("resources", definition=ours)
+    forced, again = fleet.play(*taking).ok().ours("east")
     assert forced.changes == {"ConfigMap resources/shared": ("data.both",)}
     assert live(fleet, "shared")["data"] == {"both": "ours", "ours": "ours", "theirs": "theirs"}
-    assert not fleet.resources(ours).ok().only().changed
+    assert not again.changed
 
 
 def test_defaults_of_the_action_group_lead_to_the_cluster(fleet: Fleet) -> None:
