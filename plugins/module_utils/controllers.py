@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from .manifests import SCOPE_LABEL, Identity, Manifest
+from .manifests import SCOPE_LABEL, Identity, Manifest, labelled
+from .ownership import owned_fields
 
 DEACTIVATED = "istio.io/deactivated"
 """The label that C(istioctl tag set) puts into the selectors of an injection webhook that a revision tag replaces."""
@@ -19,7 +20,7 @@ def yielded(desired: Manifest, live: Mapping[str, Any], scaled: Collection[Ident
 
     caBundle and failurePolicy of webhooks (istiod turns Ignore to Fail once it has proved that it validates),
     deactivated selectors of injection webhooks, replicas of what a HorizontalPodAutoscaler scales (C(scaled)),
-    and the scope label of an object that another scope owns.
+    and the scope that the object is in: a repair without a scope, or by another, does not take it out.
     """
     kind = desired["kind"]
     if kind in ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"):
@@ -58,13 +59,9 @@ def _replicas(desired: Manifest, scaled: Collection[Identity]) -> Manifest:
 
 
 def _scope(desired: Manifest, live: Mapping[str, Any]) -> Manifest:
-    metadata = desired["metadata"]
-    ours = (metadata.get("labels") or {}).get(SCOPE_LABEL)
+    owned = owned_fields(live).get("f:metadata", {}).get("f:labels", {})
     theirs = (live["metadata"].get("labels") or {}).get(SCOPE_LABEL)
-    if not ours or not theirs or ours == theirs:
-        return desired
-    labels = {key: value for key, value in metadata["labels"].items() if key != SCOPE_LABEL}
-    return {**desired, "metadata": {**metadata, "labels": labels}}
+    return labelled(desired, {SCOPE_LABEL: theirs}) if theirs and f"f:{SCOPE_LABEL}" in owned else desired
 
 
 def scaled_by(autoscalers: Collection[Mapping[str, Any]]) -> set[Identity]:

@@ -37,6 +37,7 @@ options:
       - Name of a set of objects. Every object gets the label C(meshfleet.io/scope) with this value.
       - What carries the label and is not among the manifests any more is deleted, in all namespaces, if it is of
         O(prune_kinds) or of a kind among the manifests. CRDs and namespaces are never labelled and never deleted.
+      - An object that is in another scope already stays in it.
     type: str
   prune_kinds:
     description:

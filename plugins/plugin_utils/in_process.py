@@ -32,6 +32,8 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.task import Task, 
 
 display = Display()
 _COLLECTION = "meshfleet.istio"
+_SOURCES = {"resources": ("src", "template"), "istio_operator": ("src",)}
+"""Options that name files of the controller, by module."""
 
 
 def _preload() -> None:
@@ -60,7 +62,7 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         result: dict[str, Any] = super().run(tmp, variables)
         args = _untagged(self._with_sources(dict(self._task.args), variables))
-        args.setdefault("cluster_name", variables.get("inventory_hostname"))
+        args = {**self._inventory_says(args, variables), **args}
         if _in_process(self._task, self._connection, variables):
             result.update(self._run_here(args))
             return result
@@ -78,9 +80,26 @@ class ActionModule(ActionBase):
         """The module's short name."""
         return self._task.action.rpartition(".")[2]
 
+    def _inventory_says(self, args: Mapping[str, Any], variables: Variables) -> dict[str, Any]:
+        """The cluster that the inventory's host is, for tasks that do not say: ad hoc, no playbook does it for them.
+
+        Else a repair would go to whatever context the kubeconfig holds for current.
+        """
+        host = variables.get("inventory_hostname")
+        said = {"cluster_name": host}
+        if args.get("host"):
+            return said
+        if "cluster_kubeconfig" in variables:
+            said["kubeconfig"] = self._templar.template(variables["cluster_kubeconfig"])
+        if "cluster_context" in variables:
+            said["context"] = self._templar.template(variables["cluster_context"])
+        elif "clusters" in variables.get("group_names", ()) and not args.get("kubeconfig"):
+            said["context"] = os.environ.get("K8S_AUTH_CONTEXT") or host
+        return cast("dict[str, Any]", _untagged(said))
+
     def _with_sources(self, args: dict[str, Any], variables: Variables) -> dict[str, Any]:
         """Files and templates are the controller's: read here, vault and all, and passed on as definition."""
-        sources = {key: args.pop(key) for key in ("src", "template") if args.get(key)}
+        sources = {key: args.pop(key) for key in _SOURCES.get(self._name, ()) if args.get(key)}
         if not sources:
             return args
         read = {"src": self._read, "template": lambda path: self._templated(path, variables)}
