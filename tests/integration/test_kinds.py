@@ -20,7 +20,7 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.run import HOST, E
 from tests.lab import AuditEvent, Lab
 
 from .mesh import story
-from .playbook import ORDINARY, ROOT, Fleet, Result, listen, real, task
+from .playbook import ORDINARY, ROOT, WRITES, Fleet, Result, listen, real, task
 
 MODULES = {
     "".join(letter if letter.islower() else f"_{letter.lower()}" for letter in kind).strip("_"): entry
@@ -99,6 +99,9 @@ def examples_of(module: str) -> list[Example]:
     return found
 
 
+EXAMPLES = [example for module in sorted(MODULES) for example in examples_of(module)]
+
+
 @dataclass(frozen=True)
 class Lives:
     """What became of the examples of some modules, and which requests it took."""
@@ -107,8 +110,7 @@ class Lives:
     events: Sequence[AuditEvent]
 
 
-def lives_of(fleet: Fleet, modules: Sequence[str], *arguments: str) -> Lives:
-    examples = [example for module in modules for example in examples_of(module)]
+def lives_of(fleet: Fleet, examples: Sequence[Example], *arguments: str) -> Lives:
     for name in sorted({str(example.options["namespace"]) for example in examples}):
         fleet.namespace("east", name)
     ear = listen(fleet.lab)
@@ -117,40 +119,37 @@ def lives_of(fleet: Fleet, modules: Sequence[str], *arguments: str) -> Lives:
     return Lives(results, ear.heard("east"))
 
 
-def assert_life(lives: Lives, module: str) -> None:
-    for example in examples_of(module):
-        told = {step: lives.results[module, example.title, step] for step in LIFE}
-        assert {step: one.msg for step, one in told.items() if one.outcome != "ok"} == {}, example.title
-        assert {step: [row.action for row in one.rows] for step, one in told.items()} == {
-            step: [action] for step, action in LIFE.items()
-        }, example.title
-        assert {step for step, one in told.items() if one.changed} == {"check", "create", "remove"}, example.title
-        warnings = [text for one in told.values() for text in one.data.get("warnings", ())]
-        assert [text for text in warnings if module not in ADVICE or ADVICE[module] not in text] == [], example.title
+def assert_life(lives: Lives, example: Example) -> None:
+    told = {step: lives.results[example.module, example.title, step] for step in LIFE}
+    assert {step: one.msg for step, one in told.items() if one.outcome != "ok"} == {}
+    assert {step: [row.action for row in one.rows] for step, one in told.items()} == {
+        step: [action] for step, action in LIFE.items()
+    }
+    assert {step for step, one in told.items() if one.changed} == {"check", "create", "remove"}
+    advice = ADVICE.get(example.module)
+    warnings = [text for one in told.values() for text in one.data.get("warnings", ())]
+    assert [text for text in warnings if advice is None or advice not in text] == []
 
 
 @pytest.fixture(scope="module")
 def lives(fleet: Fleet) -> Lives:
-    return lives_of(fleet, sorted(MODULES))
+    return lives_of(fleet, EXAMPLES)
 
 
-@every_module
-def test_every_example_lives(lives: Lives, module: str) -> None:
-    assert len(examples_of(module)) >= 3
-    assert_life(lives, module)
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"{example.module}: {example.title}")
+def test_every_example_lives(lives: Lives, example: Example) -> None:
+    assert_life(lives, example)
 
 
 def test_each_example_is_written_once_and_deleted_once(lives: Lives) -> None:
-    count = sum(len(examples_of(module)) for module in MODULES)
-    assert Counter(event.verb for event in real(lives.events) if event.verb in ("patch", "delete")) == {
-        "patch": count,
-        "delete": count,
-    }
+    written = Counter(event.verb for event in real(lives.events) if event.verb in WRITES)
+    assert written == {"patch": len(EXAMPLES), "delete": len(EXAMPLES)}
 
 
-def test_examples_live_the_same_in_a_process_of_their_own(fleet: Fleet) -> None:
-    """A module with a renamed option, so that this is what both paths do alike."""
-    assert_life(lives_of(fleet, ["workload_entry"], *ORDINARY), "workload_entry")
+def test_an_example_lives_the_same_in_a_process_of_its_own(fleet: Fleet) -> None:
+    """One with a renamed option, so that this is what both paths do alike."""
+    example = examples_of("workload_entry")[0]
+    assert_life(lives_of(fleet, [example], *ORDINARY), example)
 
 
 @every_module
@@ -162,12 +161,15 @@ def test_the_documented_result_is_the_result(lives: Lives, module: str) -> None:
             assert set(result.data) - ansibles_own == told, (title, step)
 
 
+def named(name: str) -> dict[str, Any]:
+    return {"name": name, "namespace": "default"}
+
+
 def test_istiod_is_asked(fleet: Fleet) -> None:
     """The CRD's schema permits mutual TLS without a certificate; istiod does not."""
     gateway = task(
         "gateway",
-        name="refused",
-        namespace="default",
+        **named("refused"),
         servers=[
             {
                 "port": {"number": 443, "name": "https", "protocol": "HTTPS"},
@@ -183,12 +185,12 @@ def test_istiod_is_asked(fleet: Fleet) -> None:
 
 
 def test_a_renamed_option_is_the_field_of_the_api(fleet: Fleet) -> None:
-    entry = task("workload_entry", name="vm", namespace="default", address="10.0.0.1", labels={"of": "object"})
+    entry = task("workload_entry", **named("vm"), address="10.0.0.1", labels={"of": "object"})
     entry["meshfleet.istio.workload_entry"]["workload_labels"] = {"of": "workload"}
     fleet.play(entry).ok()
     live = fleet.get("east", "workloadentry", "-n", "default", "vm")
     assert (live["metadata"]["labels"], live["spec"]["labels"]) == ({"of": "object"}, {"of": "workload"})
-    fleet.play(task("workload_entry", name="vm", namespace="default", state="absent")).ok()
+    fleet.play(task("workload_entry", **named("vm"), state="absent")).ok()
 
 
 def test_every_line_of_the_page_is_a_task(fleet: Fleet) -> None:
