@@ -247,9 +247,9 @@ def real(events: Sequence[AuditEvent]) -> list[AuditEvent]:
     return [event for event in events if not event.dry_run]
 
 
-def task(name: str, /, **options: Any) -> dict[str, Any]:
+def task(module: str, /, **options: Any) -> dict[str, Any]:
     """A task of one of our modules."""
-    return {f"meshfleet.istio.{name}": options}
+    return {f"meshfleet.istio.{module}": options}
 
 
 def config_map(namespace: str, name: str, /, **data: str) -> Manifest:
