@@ -20,7 +20,7 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.run import HOST, E
 from tests.lab import AuditEvent, Lab
 
 from .mesh import story
-from .playbook import ORDINARY, ROOT, WRITES, Fleet, Result, listen, real, task
+from .playbook import ORDINARY, ROOT, WRITES, Fleet, Result, listen, real
 
 MODULES = {
     "".join(letter if letter.islower() else f"_{letter.lower()}" for letter in kind).strip("_"): entry
@@ -65,6 +65,11 @@ def entry_of(module: str) -> Entry:
     return entry
 
 
+def object_task(module: str, called: str, **options: Any) -> dict[str, Any]:
+    """A task for an object of the namespace default."""
+    return {f"meshfleet.istio.{module}": {"name": called, "namespace": "default", **options}}
+
+
 # Examples
 
 
@@ -79,11 +84,12 @@ class Example:
     @property
     def tasks(self) -> Iterator[dict[str, Any]]:
         identity = {key: self.options[key] for key in ("name", "namespace")}
-        absent = task(self.module, **identity, state="absent")
         for step in LIFE:
             yield {
                 "name": json.dumps([self.module, self.title, step]),
-                **(absent if step.startswith("remove") else task(self.module, **self.options)),
+                f"meshfleet.istio.{self.module}": (
+                    identity | {"state": "absent"} if step.startswith("remove") else dict(self.options)
+                ),
                 "check_mode": step == "check",
                 "ignore_errors": True,
             }
@@ -161,15 +167,11 @@ def test_the_documented_result_is_the_result(lives: Lives, module: str) -> None:
             assert set(result.data) - ansibles_own == told, (title, step)
 
 
-def named(name: str) -> dict[str, Any]:
-    return {"name": name, "namespace": "default"}
-
-
 def test_istiod_is_asked(fleet: Fleet) -> None:
     """The CRD's schema permits mutual TLS without a certificate; istiod does not."""
-    gateway = task(
+    gateway = object_task(
         "gateway",
-        **named("refused"),
+        "refused",
         servers=[
             {
                 "port": {"number": 443, "name": "https", "protocol": "HTTPS"},
@@ -185,12 +187,12 @@ def test_istiod_is_asked(fleet: Fleet) -> None:
 
 
 def test_a_renamed_option_is_the_field_of_the_api(fleet: Fleet) -> None:
-    entry = task("workload_entry", **named("vm"), address="10.0.0.1", labels={"of": "object"})
+    entry = object_task("workload_entry", "vm", address="10.0.0.1", labels={"of": "object"})
     entry["meshfleet.istio.workload_entry"]["workload_labels"] = {"of": "workload"}
     fleet.play(entry).ok()
     live = fleet.get("east", "workloadentry", "-n", "default", "vm")
     assert (live["metadata"]["labels"], live["spec"]["labels"]) == ({"of": "object"}, {"of": "workload"})
-    fleet.play(task("workload_entry", **named("vm"), state="absent")).ok()
+    fleet.play(object_task("workload_entry", "vm", state="absent")).ok()
 
 
 def test_every_line_of_the_page_is_a_task(fleet: Fleet) -> None:
