@@ -89,6 +89,12 @@ def overlaid(base: Any, over: Any) -> Any:
     return over
 
 
+def reads_files(iop: Mapping[str, Any]) -> bool:
+    """Whether the render depends on files besides the IstioOperator: charts or a profile of the user's own."""
+    spec = iop["spec"]
+    return bool(spec.get("installPackagePath")) or "/" in str(spec.get("profile") or "")
+
+
 def scope_of(iop: Mapping[str, Any]) -> str:
     """The prune scope of a control plane: its namespace and name. Raises MeshError when that is no label value."""
     scope = f"control-plane.{iop['metadata']['namespace']}.{iop['metadata']['name']}"

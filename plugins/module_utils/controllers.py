@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from .manifests import SCOPE_LABEL, Identity, Manifest, labelled
-from .ownership import owned_fields
+from .ownership import owns_label
 
 DEACTIVATED = "istio.io/deactivated"
 """The label that C(istioctl tag set) puts into the selectors of an injection webhook that a revision tag replaces."""
@@ -59,9 +59,8 @@ def _replicas(desired: Manifest, scaled: Collection[Identity]) -> Manifest:
 
 
 def _scope(desired: Manifest, live: Mapping[str, Any]) -> Manifest:
-    owned = owned_fields(live).get("f:metadata", {}).get("f:labels", {})
     theirs = (live["metadata"].get("labels") or {}).get(SCOPE_LABEL)
-    return labelled(desired, {SCOPE_LABEL: theirs}) if theirs and f"f:{SCOPE_LABEL}" in owned else desired
+    return labelled(desired, {SCOPE_LABEL: theirs}) if theirs and owns_label(live, SCOPE_LABEL) else desired
 
 
 def scaled_by(autoscalers: Collection[Mapping[str, Any]]) -> set[Identity]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import messages
-from .client import Cluster
+from .client import Answer, Cluster
 from .errors import ApiError, MeshError, PartlyApplied, Unreachable
 from .kinds import DEFINITION, Kind
 from .manifests import SCOPE_LABEL, Identity, Manifest, labelled, placed, without_duplicates
@@ -16,7 +16,7 @@ from .ownership import BY_HAND, owned_fields
 from .plan import Action, Goal, Verb, in_ranks, plan_absent, plan_present, settle
 from .readiness import unready, waits
 from .report import row, summary
-from .wait import Deadline, Progress, Target, deadline, wait_gone, wait_ready
+from .wait import Deadline, Progress, Target, deadline, finalizers, wait_gone, wait_ready
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,11 @@ def _verified(cluster: Cluster, actions: list[Action], check: bool) -> tuple[lis
     Raises MeshError with all refusals.
     """
     coming = _Coming.of(actions)
-    doubtful = [action for action in actions if not action.settled]
+    doubtful = [action for action in actions if not action.settled or action.verb is Verb.DELETE]
     verdicts = each(cluster, lambda action: _verdict(cluster, action, coming, check), doubtful)
     _raise_refusals(verdicts, "Nothing was applied.")
     settled = {verdict.action.identity: verdict for verdict in verdicts}
-    result = [settled[action.identity].action if not action.settled else action for action in actions]
+    result = [settled[action.identity].action if action.identity in settled else action for action in actions]
     return (
         result,
         {key for key, verdict in settled.items() if verdict.deferred},
@@ -151,6 +151,9 @@ class _Coming:
 def _verdict(cluster: Cluster, action: Action, coming: _Coming, check: bool) -> _Verdict:
     desired = action.desired or {}
     try:
+        if action.verb is Verb.DELETE:
+            _delete(cluster, action, dry_run=True)
+            return _Verdict(action)
         answer = cluster.apply(action.kind, desired, dry_run=True, force=action.force)
     except ApiError as error:
         if _drifted(action, error):
@@ -182,42 +185,58 @@ def _raise_refusals(verdicts: Sequence[_Verdict], done: str) -> None:
         raise MeshError(f"{text if text.endswith(('.', '?')) else text + '.'} {done}")
 
 
+@dataclass
+class _Run:
+    """What has been written so far."""
+
+    actions: list[Action]
+    outcome: dict[Identity, Action]
+    done: set[Identity] = field(default_factory=set)
+    warnings: list[str] = field(default_factory=list)
+
+
 def _applied(
     cluster: Cluster, actions: list[Action], deferred: set[Identity], pace: Pace
 ) -> tuple[list[Action], list[str]]:
     """All writes, rank by rank; the actions as they turned out, and the server's warnings."""
-    outcome = {action.identity: action for action in actions}
-    done: set[Identity] = set()
-    warnings: list[str] = []
+    run = _Run(actions, {action.identity: action for action in actions})
     for rank in in_ranks(actions):
-        if rank[0].kind.rank > DEFINITION and rank[0].verb is not Verb.DELETE:
-            verdicts = _verify_deferred(cluster, [action for action in rank if action.identity in deferred])
-            refused = [verdict.refusal for verdict in verdicts if verdict.refusal]
-            if refused:
-                raise _partly("; ".join(refused), actions, outcome, done)
-            outcome |= {verdict.action.identity: verdict.action for verdict in verdicts}
-            rank = [outcome[action.identity] for action in rank]
-        failures: list[str] = []
-        for action, (after, said, failure) in zip(
-            rank, each(cluster, lambda action: _write(cluster, action), rank), strict=True
-        ):
-            if failure:
-                failures.append(failure)
-            else:
-                outcome[action.identity] = after
-                done.add(action.identity)
-                warnings += said
-        if failures:
-            raise _partly("; ".join(failures), actions, outcome, done)
-        definitions = [
-            Target(action.kind, action.identity)
-            for action in rank
-            if action.kind.rank == DEFINITION and action.verb is Verb.CREATE
-        ]
-        if definitions:
-            # Also without wait: objects of a kind cannot be written before its definition is established.
-            wait_ready(cluster, definitions, pace.wait or deadline(60), pace.progress)
-    return list(outcome.values()), warnings
+        try:
+            _apply_rank(cluster, run, rank, deferred, pace)
+        except MeshError as error:
+            raise _partly(str(error), run) from error
+    return list(run.outcome.values()), run.warnings
+
+
+def _apply_rank(cluster: Cluster, run: _Run, rank: list[Action], deferred: set[Identity], pace: Pace) -> None:
+    """Raises MeshError with all failures of the rank after the rest of it is written."""
+    late = [action for action in rank if action.identity in deferred and action.kind.rank > DEFINITION]
+    verdicts = _verify_deferred(cluster, late)
+    refused = [verdict.refusal for verdict in verdicts if verdict.refusal]
+    if refused:
+        raise MeshError("; ".join(refused))
+    run.outcome |= {verdict.action.identity: verdict.action for verdict in verdicts}
+    writes = [run.outcome[action.identity] for action in rank]
+    failures: list[str] = []
+    for action, (after, said, failure) in zip(
+        writes, each(cluster, lambda action: _write(cluster, action), writes), strict=True
+    ):
+        if failure:
+            failures.append(failure)
+        else:
+            run.outcome[action.identity] = after
+            run.done.add(action.identity)
+            run.warnings += said
+    if failures:
+        raise MeshError("; ".join(failures))
+    definitions = [
+        Target(action.kind, action.identity)
+        for action in writes
+        if action.kind.rank == DEFINITION and action.verb is Verb.CREATE
+    ]
+    if definitions:
+        # Also without wait: objects of a kind cannot be written before its definition is established.
+        wait_ready(cluster, definitions, pace.wait or deadline(60), pace.progress)
 
 
 def _verify_deferred(cluster: Cluster, waiting: Sequence[Action]) -> list[_Verdict]:
@@ -226,34 +245,41 @@ def _verify_deferred(cluster: Cluster, waiting: Sequence[Action]) -> list[_Verdi
     return each(cluster, lambda action: _verdict(cluster, action, nothing, False), waiting)
 
 
+def _delete(cluster: Cluster, action: Action, *, dry_run: bool) -> Answer:
+    key = action.identity
+    uid = (action.live or {})["metadata"].get("uid")
+    return cluster.delete(action.kind, key.namespace, key.name, uid=uid, dry_run=dry_run)
+
+
 def _write(cluster: Cluster, action: Action) -> tuple[Action, tuple[str, ...], str]:
     """The action as it turned out, the server's warnings, or why it failed."""
     key = action.identity
     try:
         if action.verb is Verb.DELETE:
-            uid = (action.live or {})["metadata"].get("uid")
-            gone = cluster.delete(action.kind, key.namespace, key.name, uid=uid)
+            gone = _delete(cluster, action, dry_run=False)
             return replace(action, after=gone.body), gone.warnings, ""
         answer = cluster.apply(action.kind, action.desired or {}, dry_run=False, force=action.force)
     except ApiError as error:
         return action, (), messages.refusal(key, action.kind, error, lambda kind: schema(cluster, kind))
     except Unreachable as error:
+        return action, (), f"{key}: {error}; whether this write arrived is not known, a rerun finds out"
+    except MeshError as error:
         return action, (), f"{key}: {error}"
     return settle(action, answer.body), tuple(f"{key}: {text}" for text in answer.warnings), ""
 
 
-def _partly(failure: str, actions: Sequence[Action], outcome: dict[Identity, Action], done: set[Identity]) -> MeshError:
-    if not done:
+def _partly(failure: str, run: _Run) -> MeshError:
+    if not run.done:
         return MeshError(f"{failure}. Nothing was applied.")
-    rows = [row(outcome[key]) for key in outcome if key in done]
+    rows = [row(action) for key, action in run.outcome.items() if key in run.done]
     undone = [
-        str(action.identity) for action in actions if action.verb is not Verb.UNCHANGED and action.identity not in done
+        str(action.identity)
+        for action in run.actions
+        if action.verb is not Verb.UNCHANGED and action.identity not in run.done
     ]
     more = f" and {len(undone) - 5} more" if len(undone) > 5 else ""
-    return PartlyApplied(
-        f"{failure}. Done so far: {summary(rows)}. Not done: {', '.join(undone[:5])}{more}. A rerun goes on from here",
-        rows,
-    )
+    left = f" Not done: {', '.join(undone[:5])}{more}." if undone else ""
+    return PartlyApplied(f"{failure}. Done so far: {summary(rows)}.{left} A rerun goes on from here", rows)
 
 
 def _waited(cluster: Cluster, actions: Sequence[Action], wish: Wish, until: Deadline, progress: Progress) -> None:
@@ -267,10 +293,14 @@ def _waited(cluster: Cluster, actions: Sequence[Action], wish: Wish, until: Dead
 def _held(actions: Sequence[Action]) -> list[Target]:
     """What was deleted and is still there, held by finalizers."""
     return [
-        Target(action.kind, action.identity)
-        for action in actions
-        if action.verb is Verb.DELETE and ((action.after or {}).get("metadata") or {}).get("finalizers")
+        Target(action.kind, action.identity) for action in actions if (dying := _dying(action)) and finalizers(dying)
     ]
+
+
+def _dying(action: Action) -> Mapping[str, Any] | None:
+    """The object that its deletion left behind, by this run or an earlier one."""
+    answer = action.after if action.verb is Verb.DELETE else action.live
+    return answer if answer and "deletionTimestamp" in (answer.get("metadata") or {}) else None
 
 
 def _targets(actions: Sequence[Action]) -> list[Target]:

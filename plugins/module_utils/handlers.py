@@ -7,11 +7,11 @@ from types import MappingProxyType
 from typing import Any
 
 from . import istioctl
-from .control_plane import PRUNED, manifests_of, operator, scope_of
+from .control_plane import PRUNED, manifests_of, operator, reads_files, scope_of
 from .converge import Wish
 from .errors import MeshError
 from .kinds import ISTIO_KINDS, Kind, named
-from .manifests import documents, parse
+from .manifests import Manifest, documents, parse
 from .options import options
 from .render_cache import cached, folder
 from .task import Handler, Result, Task, converged
@@ -98,9 +98,11 @@ def istio_operator(task: Task) -> Result:
         return converged(task, Wish([], scope=scope, prune_kinds=PRUNED))
     binary = istioctl.find(params.get("istioctl"))
     text = yaml.safe_dump(iop)
-    rendered = cached(
-        folder(), binary, text, lambda: parse(istioctl.render(binary, text), "the manifests that istioctl rendered")
-    )
+
+    def render() -> list[Manifest]:
+        return parse(istioctl.render(binary, text), "the manifests that istioctl rendered")
+
+    rendered = render() if reads_files(iop) else cached(folder(), binary, text, render)
     return converged(
         task,
         Wish(

@@ -124,6 +124,7 @@ def _checked(manifest: Any, where: str) -> Manifest:
             f"{label}: an IstioOperator is no object of the cluster (its CRD is gone since Istio 1.21); install it "
             f"with the module meshfleet.istio.istio_operator"
         )
+    _check_mappings(manifest, f"{label} {metadata['name']}")
     if manifest["kind"] == "Secret" and manifest["apiVersion"] == "v1":
         manifest = _encoded(manifest)
     return {
@@ -131,6 +132,25 @@ def _checked(manifest: Any, where: str) -> Manifest:
         for key, value in manifest.items()
         if key != "status"
     }
+
+
+def _check_mappings(manifest: Manifest, label: str) -> None:
+    """What our own code walks must be what it takes it for; all else is for the server to judge."""
+    metadata = manifest["metadata"]
+    mappings = {f"metadata.{name}": metadata.get(name) for name in ("labels", "annotations")}
+    if manifest["kind"] == "Secret":
+        mappings |= {name: manifest.get(name) for name in ("data", "stringData")}
+    if manifest["kind"] in ("CustomResourceDefinition", "Deployment", "StatefulSet", "HorizontalPodAutoscaler"):
+        mappings["spec"] = manifest.get("spec")
+    for path, value in mappings.items():
+        if value is not None and not isinstance(value, dict):
+            raise MeshError(f"{label}: {path} must be a mapping, it is a {type(value).__name__}")
+    if not isinstance(metadata.get("namespace") or "", str):
+        raise MeshError(f"{label}: metadata.namespace must be a text, it is {metadata['namespace']}")
+    if manifest["kind"] == "CustomResourceDefinition":
+        spec = manifest.get("spec") or {}
+        if not isinstance(spec.get("group"), str) or not isinstance((spec.get("names") or {}).get("kind"), str):
+            raise MeshError(f"{label}: spec.group or spec.names.kind is missing")
 
 
 def _encoded(secret: Manifest) -> Manifest:

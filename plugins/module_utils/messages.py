@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from .errors import ApiError
@@ -12,7 +13,9 @@ from .kinds import Kind
 from .manifests import Identity
 
 _UNKNOWN = re.compile(r'unknown field "([^"]+)"|(?<=\s)\.([^\s:]+): field not declared in schema')
-_MISTYPED = re.compile(r"(?<=\s)\.(\S+): expected (\w+), got &\{([^}]*)\}")
+_MISTYPED = re.compile(
+    r"(?<=\s)\.(\S+): expected (\w+), got (?:&value\.valueUnstructured\{Value:([^}]*)\}|&\{([^}]*)\}|(\S+))"
+)
 _DENIED = re.compile(r'admission webhook "([^"]+)" denied the request:\s*(.*)', re.DOTALL)
 _FAILED_CALL = re.compile(r'failed calling webhook "([^"]+)":\s*(.*)', re.DOTALL)
 _OWNER = re.compile(r'conflict with "([^"]+)"')
@@ -21,8 +24,14 @@ Fields = Callable[[Kind], "Mapping[str, Any] | None"]
 """Gives the OpenAPI schema of a kind, or None; asked only when a message gets better by it."""
 
 
+def _mistyped(key: Identity, path: str, wanted: str, found: str) -> str:
+    return f"{key}: {path} must be a {wanted}" + ("" if key.kind == "Secret" else f", it is {found}")
+
+
 def refusal(key: Identity, kind: Kind, error: ApiError, schema: Fields) -> str:
-    """Why the server refuses an object, in one sentence that names it."""
+    """Why the server refuses an object, in one sentence that names it and quotes no value of a Secret."""
+    if key.kind == "Secret":
+        error = _without_values(error)
     owners = conflicting(error)
     if owners:
         return f"{key}: {_conflict(owners)}"
@@ -31,7 +40,7 @@ def refusal(key: Identity, kind: Kind, error: ApiError, schema: Fields) -> str:
         return "; ".join(f"{key}: {_unknown_field(path, kind, schema)}" for path in dict.fromkeys(unknown))
     mistyped = _MISTYPED.findall(error.message)
     if mistyped:
-        return "; ".join(f"{key}: {path} must be a {wanted}, it is {found}" for path, wanted, found in mistyped)
+        return "; ".join(_mistyped(key, path, wanted, "".join(found)) for path, wanted, *found in mistyped)
     denied = _DENIED.search(error.message)
     if denied:
         who = "istiod" if denied[1].endswith("validation.istio.io") else f"the admission webhook {denied[1]}"
@@ -59,6 +68,16 @@ def refusal(key: Identity, kind: Kind, error: ApiError, schema: Fields) -> str:
     return f"{key}: {_one_line(error.message)}"
 
 
+def _without_values(error: ApiError) -> ApiError:
+    """The error of a Secret without the values that the server quotes."""
+    causes = tuple({**cause, "message": _quoted(str(cause.get("message", "")))} for cause in error.causes)
+    return replace(error, message=_quoted(error.message), causes=causes)
+
+
+def _quoted(text: str) -> str:
+    return re.sub(r'(Invalid value: |Unsupported value: |Duplicate value: )"(?:[^"\\]|\\.)*"', r"\1(redacted)", text)
+
+
 def access(error: ApiError) -> str:
     """The sentence for a request that the server does not allow."""
     if error.code == 401:
@@ -67,6 +86,9 @@ def access(error: ApiError) -> str:
             "api_key, client_cert or the exec plugin of the kubeconfig"
         )
     allowed = re.sub(r"^.*? is forbidden: ", "", _one_line(error.message))
+    if " cannot " not in allowed:
+        # Quotas, pod security and terminating namespaces answer 403 as well.
+        return f"forbidden: {allowed}"
     return (
         f"forbidden: {allowed}; grant this permission to that user (docs/permissions.md lists what the "
         f"collection needs)"

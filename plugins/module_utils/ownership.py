@@ -46,6 +46,11 @@ def owned_fields(live: Mapping[str, Any], manager: str = MANAGER) -> dict[str, A
     return {}
 
 
+def owns_label(live: Mapping[str, Any], label: str, manager: str = MANAGER) -> bool:
+    """Whether the manager set the label itself; controllers copy labels to what they make."""
+    return f"f:{label}" in owned_fields(live, manager).get("f:metadata", {}).get("f:labels", {})
+
+
 def unproven(desired: Mapping[str, Any], live: Mapping[str, Any], manager: str = MANAGER) -> list[Change]:
     """The fields in which the live object is not proved to be what the manager wants; empty means unchanged.
 
@@ -115,7 +120,7 @@ def _compare_items(
         keys = json.loads(child[2:])
         below = f"{path}[{','.join(f'{name}={value}' for name, value in keys.items())}]"
         live_at = next((at for at, item in enumerate(live) if _has_keys(item, keys, strict=True)), None)
-        wanted = next((item for item in left if _has_keys(item, keys, strict=False)), None)
+        wanted = next((item for strict in (True, False) for item in left if _has_keys(item, keys, strict=strict)), None)
         if wanted is None:
             yield Change(below, ABSENT if live_at is None else live[live_at], ABSENT)
             continue
@@ -124,9 +129,7 @@ def _compare_items(
             yield Change(below, ABSENT, wanted)
             continue
         order.append(live_at)
-        # A key that the server defaulted (protocol: TCP) is ours only when the manifest wrote it.
-        node = {key: value for key, value in owned[child].items() if key[2:] not in keys or key[2:] in wanted}
-        yield from _compare(wanted, node, live[live_at], below)
+        yield from _compare(wanted, owned[child], live[live_at], below)
     if left:
         yield Change(path, live, desired)
         return

@@ -12,7 +12,7 @@ from .controllers import scaled_by, yielded
 from .errors import MeshError
 from .kinds import DEFINITION, NAMESPACE, Kind
 from .manifests import SCOPE_LABEL, Identity, Manifest, identity
-from .ownership import ABSENT, Change, changes_between, owned_fields, same, unproven
+from .ownership import ABSENT, Change, changes_between, owned_fields, owns_label, same, unproven
 
 
 class Verb(Enum):
@@ -78,12 +78,13 @@ def plan_present(
 
 def plan_absent(goals: Sequence[Goal], observed: Mapping[Identity, Manifest]) -> list[Action]:
     """Actions that make the cluster not hold the goals."""
-    return [
-        Action(Verb.DELETE, goal.kind, live=observed[key])
-        if (key := identity(goal.manifest)) in observed
-        else Action(Verb.UNCHANGED, goal.kind, desired=goal.manifest)
-        for goal in goals
-    ]
+    return [_absent(goal, observed.get(identity(goal.manifest))) for goal in goals]
+
+
+def _absent(goal: Goal, live: Manifest | None) -> Action:
+    if live is None or "deletionTimestamp" in live["metadata"]:
+        return Action(Verb.UNCHANGED, goal.kind, goal.manifest, live)
+    return Action(Verb.DELETE, goal.kind, live=live)
 
 
 def _present(goal: Goal, live: Manifest | None, scaled: Collection[Identity]) -> Action:
@@ -109,11 +110,12 @@ def _dying(live: Mapping[str, Any]) -> str:
 
 
 def prunable(kind: Kind, live: Mapping[str, Any], scope: str) -> bool:
-    """Only what carries the scope's label; never CRDs, never namespaces; not what is being deleted already."""
+    """Only what we labelled with the scope; never CRDs, never namespaces; not what is being deleted already."""
     metadata = live["metadata"]
     return (
         kind.rank not in (DEFINITION, NAMESPACE)
         and (metadata.get("labels") or {}).get(SCOPE_LABEL) == scope
+        and owns_label(live, SCOPE_LABEL)
         and "deletionTimestamp" not in metadata
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from .errors import MeshError
 from .options import Spec
@@ -47,7 +47,17 @@ def perform(entry: Entry, task: Task) -> Result:
 def _as_module(entry: Entry) -> None:
     from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-    module = AnsibleModule(argument_spec=entry.spec, supports_check_mode=True, **entry.constraints)
+    class Module(AnsibleModule):
+        """Shows arguments as C(visible) does also when it refuses them."""
+
+        def fail_json(self, msg: str, **result: Any) -> NoReturn:
+            result.setdefault("invocation", {"module_args": visible(self.params)})
+            super().fail_json(msg, **result)
+
+    # no_log is about the system's log only, which must not hold manifests with Secrets.
+    module: AnsibleModule = Module(  # type: ignore[no-untyped-call]
+        argument_spec=entry.spec, supports_check_mode=True, no_log=True, **entry.constraints
+    )
     try:
         import urllib3  # noqa: F401
         import yaml  # noqa: F401

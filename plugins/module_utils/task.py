@@ -94,7 +94,7 @@ def _shown(definition: Any) -> Any:
     if isinstance(definition, Mapping):
         items = definition.get("items")
         if isinstance(items, list):
-            return {**definition, "items": [_shown(item) for item in items]}
+            return {**redacted(definition), "items": [_shown(item) for item in items]}
         return redacted(definition)
     if isinstance(definition, list):
         return [_shown(item) for item in definition]

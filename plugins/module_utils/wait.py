@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .client import Cluster
-from .errors import ApiError, MeshError
+from .errors import ApiError, MeshError, Unreachable
 from .kinds import Kind, known
 from .manifests import Identity, identity
 from .readiness import pod_trouble, unready
@@ -71,7 +71,12 @@ def wait_gone(cluster: Cluster, targets: Iterable[Target], until: Deadline, prog
 
 
 def _holders(live: Mapping[str, Any]) -> str:
-    return f"is held by its finalizers {', '.join(live['metadata'].get('finalizers') or ('(none)',))}"
+    return f"is held by its finalizers {', '.join(finalizers(live)) or '(none)'}"
+
+
+def finalizers(live: Mapping[str, Any]) -> list[str]:
+    """What must happen before the object goes; a Namespace has them in its spec."""
+    return [*(live["metadata"].get("finalizers") or ()), *((live.get("spec") or {}).get("finalizers") or ())]
 
 
 @dataclass(frozen=True)
@@ -134,8 +139,10 @@ def _follow(
             if not reasons:
                 return
     except ApiError as error:
-        if error.code != 410:
+        if error.code not in (410, 429) and error.code < 500:
             raise
+    except Unreachable:
+        return  # the next LIST decides, with its retries
 
 
 def _note(reasons: dict[Identity, str], group: Group, key: Identity, reason: str | None) -> None:
