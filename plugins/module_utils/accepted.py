@@ -1,10 +1,9 @@
 """Remembers, on the object itself, the differences that the server has declared to be none. Pure.
 
 Inside atomic lists the server adds defaults, it rewrites quantities, it drops empty values: there the live object
-never equals
-the manifest, and only a dry run can tell that nothing changes. A write therefore leaves a fingerprint of the
-differences that
-its own dry run left over; while they stay the same on both sides, a later run needs no dry run.
+never equals the manifest, and only a dry run can tell that nothing changes. A write therefore leaves a fingerprint of
+the differences that its own dry run left over; while they stay the same on both sides, a later run needs no dry run.
+After an upgrade of the server that adds a default, dry runs are needed until the next write.
 """
 
 from __future__ import annotations

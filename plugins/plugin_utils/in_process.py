@@ -3,8 +3,7 @@
 """Runs the collection's modules inside Ansible's own worker process where that is safe, else as ordinary modules.
 
 The libraries are imported here, at the top: Ansible loads action plugins before it forks its workers, so that a run
-pays for
-the imports once and not once per task.
+pays for the imports once and not once per task.
 """
 
 from __future__ import annotations
