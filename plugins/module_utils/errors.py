@@ -7,7 +7,7 @@ from typing import Any
 
 
 class MeshError(Exception):
-    """One or more sentences that name object, field, cause and remedy. C(task.failure_of) puts the cluster's name in front."""
+    """Sentences that name object, field, cause and remedy; C(task.failure_of) puts the cluster's name in front."""
 
 
 @dataclass(eq=False)
