@@ -119,7 +119,7 @@ def scoped(scope: str | None) -> dict[str, Any]:
 
 def live(scope: str | None, manager: str) -> dict[str, Any]:
     found = scoped(scope)
-    labels = {f"f:{name}": {} for name in found["metadata"]["labels"]}
+    labels: dict[str, Any] = {f"f:{name}": {} for name in found["metadata"]["labels"]}
     entry = {"manager": manager, "operation": "Apply", "fieldsV1": {"f:metadata": {"f:labels": labels}}}
     return {**found, "metadata": {**found["metadata"], "managedFields": [entry]}}
 
