@@ -1,4 +1,4 @@
-"""Cases as data: a YAML file each, in the folder of their topic."""
+"""Cases as data: a YAML file each in the folder of their topic, or short ones in one file."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ def cases(topic: str) -> list[Any]:
         pytest.param(yaml.safe_load(path.read_text(encoding="utf-8")), id=path.stem)
         for path in sorted((_FOLDER / topic).glob("*.yaml"))
     ]
+
+
+def listed(topic: str) -> list[Any]:
+    """One pytest parameter for each case of a file that lists short ones."""
+    found = yaml.safe_load((_FOLDER / f"{topic}.yaml").read_text(encoding="utf-8"))
+    return [pytest.param(case, id=case["case"]) for case in found]
 
 
 def changes(written: dict[str, dict[str, Any]] | None) -> list[Change]:
