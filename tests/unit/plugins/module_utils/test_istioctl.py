@@ -1,0 +1,68 @@
+"""Where istioctl is looked for, and what is said when it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
+from ansible_collections.meshfleet.istio.plugins.module_utils.istioctl import find, render
+
+
+def program(path: Path, script: str = "true") -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_the_option_then_the_environment_then_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    option, variable = program(tmp_path / "option"), program(tmp_path / "variable")
+    in_path = program(tmp_path / "bin" / "istioctl")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.delenv("ISTIOCTL", raising=False)
+    assert find(None) == in_path
+    monkeypatch.setenv("ISTIOCTL", variable)
+    assert find(None) == variable
+    assert find(option) == option
+
+
+def test_a_wrong_path_is_named_and_no_other_one_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program(tmp_path / "bin" / "istioctl")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("ISTIOCTL", "/nowhere/variable")
+    with pytest.raises(MeshError, match=r"^istioctl is not at /nowhere/option \(option istioctl\)"):
+        find("/nowhere/option")
+    with pytest.raises(MeshError, match=r"^istioctl is not at /nowhere/variable \(environment variable ISTIOCTL\)"):
+        find(None)
+
+
+def test_no_istioctl_at_all_has_a_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("ISTIOCTL", raising=False)
+    with pytest.raises(MeshError, match=r"^istioctl is not found: .*install the version of Istio"):
+        find(None)
+
+
+def test_the_operator_goes_in_by_stdin(tmp_path: Path) -> None:
+    binary = program(tmp_path / "istioctl", 'echo "# $*"; cat')
+    assert render(binary, "kind: IstioOperator\n") == "# manifest generate --filename -\nkind: IstioOperator\n"
+
+
+def test_its_own_reason_is_told_in_one_line(tmp_path: Path) -> None:
+    binary = program(tmp_path / "istioctl", "printf 'Error: unknown field\\n  \"hubb\"\\n' >&2; exit 1")
+    with pytest.raises(MeshError) as refused:
+        render(binary, "")
+    assert str(refused.value) == 'istioctl refuses the IstioOperator: unknown field "hubb"'
+
+
+def test_one_that_cannot_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MeshError, match=r"^istioctl at .*nothing cannot be run: "):
+        render(str(tmp_path / "nothing"), "")
+
+
+def test_one_that_hangs_is_given_up(tmp_path: Path) -> None:
+    binary = program(tmp_path / "istioctl", "exec sleep 60")
+    with pytest.raises(MeshError, match=r"did not end within 0 s"):
+        render(binary, "", timeout=0.2)
