@@ -110,10 +110,10 @@ class Cluster:
         options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if uid:
             options["preconditions"] = {"uid": uid}
-        if dry_run:
-            options["dryRun"] = ["All"]
+        # In the query and not in the options, so that an audit log tells it from a deletion.
+        query = {"dryRun": "All"} if dry_run else None
         try:
-            return self.request("DELETE", kind.path(namespace, name), {}, options)
+            return self.request("DELETE", kind.path(namespace, name), query, options)
         except ApiError as error:
             if error.code == 404 and not error.unknown_kind:
                 return Answer(None)
