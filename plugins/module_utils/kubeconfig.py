@@ -28,6 +28,17 @@ def renews_credentials() -> bool:
     return "KUBERNETES_SERVICE_HOST" in os.environ
 
 
+def is_inline(source: Any) -> bool:
+    """Whether the option holds the kubeconfig itself, and so its credentials, and no path."""
+    return isinstance(source, Mapping) or (isinstance(source, str) and ("\n" in source or source.lstrip()[:1] == "{"))
+
+
+def _mapping(content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise MeshError("the option kubeconfig holds a text that is no kubeconfig")
+    return content
+
+
 def read(source: str | Mapping[str, Any] | None) -> dict[str, Any]:
     """A kubeconfig from a mapping, from a path or a C(:) separated list of paths, or from its usual place.
 
@@ -35,8 +46,8 @@ def read(source: str | Mapping[str, Any] | None) -> dict[str, Any]:
     """
     if isinstance(source, Mapping):
         return merged([plain(source)])
-    if source and source.lstrip().startswith(("{", "apiVersion", "kind:", "clusters:")):
-        return merged(list(documents(source, "kubeconfig")))
+    if source and is_inline(source):
+        return merged([_mapping(content) for content in documents(source, "kubeconfig")])
     if source:
         paths, named = source.split(os.pathsep), "option kubeconfig"
     elif os.environ.get("KUBECONFIG"):
@@ -90,7 +101,7 @@ def merged(configs: list[dict[str, Any]]) -> dict[str, Any]:
     }
     for config in configs:
         for section in ("clusters", "users", "contexts"):
-            names = {entry["name"] for entry in result[section]}
+            names = {entry.get("name") for entry in result[section]}
             result[section] += [entry for entry in config.get(section) or () if entry.get("name") not in names]
         result["current-context"] = result["current-context"] or config.get("current-context") or ""
     return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
@@ -21,6 +22,10 @@ _SERVER_SET = (
     "selfLink",
     "deletionTimestamp",
 )
+
+
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_UNKNOWN_TO_KUBERNETES = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
 
 
 class Identity(NamedTuple):
@@ -57,10 +62,14 @@ def documents(text: str, origin: str) -> Iterator[Any]:
     import yaml
 
     class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        """YAML as Kubernetes reads it: a date is a string."""
+        """YAML as Kubernetes reads it: dates, 12:30 and = are strings."""
 
     Loader.yaml_implicit_resolvers = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        first: [
+            (tag, re.compile(f"(?![^:]*:){pattern.pattern}", re.VERBOSE) if tag in _NUMBERS else pattern)
+            for tag, pattern in resolvers
+            if tag not in _UNKNOWN_TO_KUBERNETES
+        ]
         for first, resolvers in Loader.yaml_implicit_resolvers.items()
     }
     try:
@@ -87,7 +96,10 @@ def parse(definition: Any, origin: str = "definition") -> list[Manifest]:
 def _unfold(definition: Any, origin: str) -> Iterator[Any]:
     if isinstance(definition, str):
         for document in documents(definition, origin):
-            yield from _unfold(document, origin)
+            if isinstance(document, str):
+                yield document
+            else:
+                yield from _unfold(document, origin)
     elif isinstance(definition, (list, tuple)):
         for item in definition:
             yield from _unfold(item, origin)
@@ -145,6 +157,9 @@ def _check_mappings(manifest: Manifest, label: str) -> None:
     for path, value in mappings.items():
         if value is not None and not isinstance(value, dict):
             raise MeshError(f"{label}: {path} must be a mapping, it is a {type(value).__name__}")
+    for name, value in (manifest.get("stringData") or {}).items() if manifest["kind"] == "Secret" else ():
+        if not isinstance(value, str):
+            raise MeshError(f"{label}: stringData.{name} must be a text, it is a {type(value).__name__}; quote it")
     if not isinstance(metadata.get("namespace") or "", str):
         raise MeshError(f"{label}: metadata.namespace must be a text, it is {metadata['namespace']}")
     if manifest["kind"] == "CustomResourceDefinition":
@@ -158,7 +173,7 @@ def _encoded(secret: Manifest) -> Manifest:
     texts = secret.get("stringData")
     if not texts:
         return secret
-    data = {name: base64.b64encode(str(text).encode()).decode() for name, text in texts.items()}
+    data = {name: base64.b64encode(text.encode()).decode() for name, text in texts.items()}
     return {
         **{key: value for key, value in secret.items() if key != "stringData"},
         "data": {**(secret.get("data") or {}), **data},

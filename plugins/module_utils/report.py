@@ -50,15 +50,15 @@ def _named(key: Identity) -> dict[str, str]:
 
 
 def _lines(changes: Sequence[Change], side: str, secret: bool) -> str:
-    lines: dict[str, Any] = {}
-    for change in changes:
-        value = getattr(change, side)
-        if value is not ABSENT:
-            path = change.path
-            lines[path] = (
-                _hidden(value, side) if secret and path.partition(".")[0].partition("[")[0] == "data" else value
-            )
+    lines = {change.path: getattr(change, side) for change in changes if getattr(change, side) is not ABSENT}
+    if secret:
+        lines = {path: _hidden(value, side) if _tells(path) else value for path, value in lines.items()}
     return _yaml(lines) if lines else ""
+
+
+def _tells(path: str) -> bool:
+    """Whether the field of a Secret holds its values, or kubectl's copy of them."""
+    return path in ("data", "metadata") or path.startswith(("data.", "data[", "metadata.annotations"))
 
 
 def redacted(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from .client import Bounds, Cluster
 from .connection import connect
 from .converge import Outcome, Pace, Wish, converge
 from .errors import ApiError, MeshError
+from .kubeconfig import is_inline
 from .messages import access
 from .plan import Verb
 from .report import diff, redacted, row, summary
@@ -83,7 +84,7 @@ def failure_of(error: MeshError, params: Mapping[str, Any]) -> Result:
 def visible(params: Mapping[str, Any]) -> dict[str, Any]:
     """The options as C(invocation) may show them: no values of Secrets, no credentials of a kubeconfig."""
     shown = dict(params)
-    if isinstance(shown.get("kubeconfig"), Mapping):
+    if is_inline(shown.get("kubeconfig")):
         shown["kubeconfig"] = "(a kubeconfig, redacted)"
     if shown.get("definition") is not None:
         shown["definition"] = _shown(shown["definition"])

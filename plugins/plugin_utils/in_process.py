@@ -20,6 +20,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import UnsupportedError
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
@@ -170,7 +171,7 @@ class ActionModule(ActionBase):
 
 def _in_process(task: Any, connection: Any, variables: Variables) -> bool:
     """True when the ordinary module would run here, as this user, in this environment, by this interpreter."""
-    if variables.get("meshfleet_in_process", True) in (False, "false", "no", "0"):
+    if not boolean(variables.get("meshfleet_in_process", True), strict=False):
         return False
     if task.async_val or task.become or connection.transport != "local" or any(task.environment or ()):
         return False
