@@ -91,6 +91,10 @@ def visible(params: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
+_LONG = 20
+"""More manifests than this are counted: nobody reads them in C(invocation), and every callback has to carry them."""
+
+
 def _shown(definition: Any) -> Any:
     if isinstance(definition, Mapping):
         items = definition.get("items")
@@ -98,6 +102,8 @@ def _shown(definition: Any) -> Any:
             return {**redacted(definition), "items": [_shown(item) for item in items]}
         return redacted(definition)
     if isinstance(definition, list):
+        if len(definition) > _LONG:
+            return f"({len(definition)} manifests)"
         return [_shown(item) for item in definition]
     text = str(definition)
     return "(manifests with a Secret, redacted)" if "Secret" in text else text
