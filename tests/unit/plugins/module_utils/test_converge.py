@@ -76,7 +76,7 @@ class Server:
 
 
 def run(server: Server, wish: Wish, pace: Pace = WRITE) -> tuple[bool, list[str], list[str]]:
-    outcome = converge(cast("Cluster", server), wish, pace)
+    outcome = converge(cast(Cluster, server), wish, pace)
     verbs = [f"{action.identity.name} {action.verb.value}" for action in outcome.actions]
     return outcome.changed, sorted(verbs), outcome.warnings
 

@@ -21,10 +21,10 @@ class Istioctl:
         self.renders = 0
         path.write_text("one", encoding="utf-8")
 
-    def render(self, where: Path, operator: str = "iop", manifests: list[dict[str, Any]] = RENDERED) -> Any:
+    def render(self, where: Path, operator: str = "iop", manifests: list[dict[str, Any]] | None = None) -> Any:
         def counted() -> list[dict[str, Any]]:
             self.renders += 1
-            return manifests
+            return RENDERED if manifests is None else manifests
 
         return cached(str(where), str(self.path), operator, counted)
 
