@@ -70,20 +70,20 @@ def play(environment: Mapping[str, str]) -> Run:
 
 
 def look_around(lab_environment: Mapping[str, str]) -> str:
-    settings = " ".join(f"{name}={shlex.quote(lab_environment[name])}" for name in ("KUBECONFIG",))
-    kubectl = shlex.quote(_near(lab_environment["KUBECTL"]))
+    kubectl = " --kubeconfig ".join(shlex.quote(_near(lab_environment[name])) for name in ("KUBECTL", "KUBECONFIG"))
+    state = Path(lab_environment["MESHFLEET_LAB"])
+    where = "" if state == ROOT / ".lab" else f"MESHFLEET_LAB={shlex.quote(str(state))} "
     return "\n".join(
         (
             "Look around:",
-            f"  export {settings}",
-            f"  {kubectl} --context east get pods,gateways.networking.istio.io,peerauthentications -A",
+            f"  {kubectl} --context east get pods,gateways.networking.istio.io -A",
             f"  {kubectl} --context west get telemetries -n istio-system -o yaml",
             "",
-            'Change something under inventories/lab, then (eval "$(.venv/bin/python -m tests.lab env)" once before):',
-            f"  .venv/bin/{' '.join(PLAYBOOK)} --check --diff",
+            "Change something under inventories/lab, then:",
+            f"  {where}.venv/bin/{' '.join(PLAYBOOK)} --check --diff",
             "",
             "Stop the clusters:",
-            "  make down",
+            f"  {where}make down",
         )
     )
 
