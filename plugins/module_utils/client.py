@@ -110,7 +110,9 @@ class Cluster:
         options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if uid:
             options["preconditions"] = {"uid": uid}
-        # In the query and not in the options, so that an audit log tells it from a deletion.
+        if dry_run:
+            options["dryRun"] = ["All"]
+        # The server reads the options alone; the query is for audit logs, which show no body.
         query = {"dryRun": "All"} if dry_run else None
         try:
             return self.request("DELETE", kind.path(namespace, name), query, options)
