@@ -118,7 +118,7 @@ def _verified(cluster: Cluster, actions: list[Action], check: bool) -> tuple[lis
     coming = _Coming.of(actions)
     doubtful = [action for action in actions if not action.settled or action.verb is Verb.DELETE]
     verdicts = each(cluster, lambda action: _verdict(cluster, action, coming, check), doubtful)
-    _raise_refusals(verdicts, "Nothing was applied.")
+    _raise_refusals(verdicts)
     settled = {verdict.action.identity: verdict for verdict in verdicts}
     result = [settled[action.identity].action if action.identity in settled else action for action in actions]
     return (
@@ -178,11 +178,11 @@ def _drifted(action: Action, error: ApiError) -> bool:
     return ours and not action.force and bool(owners) and BY_HAND.issuperset(owners)
 
 
-def _raise_refusals(verdicts: Sequence[_Verdict], done: str) -> None:
+def _raise_refusals(verdicts: Sequence[_Verdict]) -> None:
     refused = [verdict.refusal for verdict in verdicts if verdict.refusal]
     if refused:
         text = "\n".join(refused) if len(refused) > 1 else refused[0]
-        raise MeshError(f"{text if text.endswith(('.', '?')) else text + '.'} {done}")
+        raise MeshError(f"{text if text.endswith(('.', '?')) else text + '.'} Nothing was applied.")
 
 
 @dataclass
