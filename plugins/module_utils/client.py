@@ -13,8 +13,8 @@ import ssl
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from .connection import Connection
@@ -33,16 +33,14 @@ _RETRIED = (429, 500, 502, 503, 504)
 _LONGEST_PAUSE = 30.0
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """A fulfilled request: the decoded body, and the warnings that the server sent with it."""
 
     body: Any
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(NamedTuple):
     """C(timeout) seconds for an answer, C(retries) further tries, C(connections) at a time."""
 
     timeout: float = 30.0

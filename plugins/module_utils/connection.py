@@ -13,18 +13,16 @@ import ssl
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 from . import kubeconfig
 from .errors import MeshError
 
 
-@dataclass(frozen=True)
-class Connection:
+class Connection(NamedTuple):
     """Where the API server is and how to talk to it.
 
     C(authorization) is asked before each request: it renews what expires.
@@ -35,13 +33,12 @@ class Connection:
     tls: ssl.SSLContext | None
     server_name: str | None = None
     proxy: str | None = None
-    proxy_headers: Mapping[str, str] = field(default_factory=dict)
+    proxy_headers: Mapping[str, str] = MappingProxyType({})
     headers: tuple[tuple[str, str], ...] = ()
     authorization: Callable[[], str | None] = lambda: None
 
 
-@dataclass(frozen=True)
-class _Access:
+class _Access(NamedTuple):
     """What kubeconfig, pod or options say about a server and how to be known to it."""
 
     host: str = ""
@@ -91,7 +88,7 @@ def _access(params: Mapping[str, Any], folder: str) -> _Access:
     chosen = kubeconfig.reduced(kubeconfig.read(params.get("kubeconfig")), params.get("context"))
     user = (chosen["users"][0].get("user") or {}) if chosen["users"] else {}
     if "exec" in user or "auth-provider" in user:
-        return replace(_renewed(params, chosen, user, folder), headers=_acting(user))
+        return _renewed(params, chosen, user, folder)._replace(headers=_acting(user))
     return _static(chosen["current-context"], chosen["clusters"][0].get("cluster") or {}, user, folder)
 
 
@@ -99,6 +96,7 @@ def _static(context: str, cluster: Mapping[str, Any], user: Mapping[str, Any], f
     """Credentials that stand in the kubeconfig; without the kubernetes package, whose import costs half a second."""
     if not cluster.get("server"):
         raise MeshError(f"context {context} of the kubeconfig leads to a cluster without a server address")
+    proxies = _proxies()
     return _Access(
         host=cluster["server"],
         context=context,
@@ -107,11 +105,20 @@ def _static(context: str, cluster: Mapping[str, Any], user: Mapping[str, Any], f
         cert_file=_file(user, "client-certificate", folder),
         key_file=_file(user, "client-key", folder),
         server_name=cluster.get("tls-server-name"),
-        proxy=cluster.get("proxy-url") or getproxies().get(urlsplit(cluster["server"]).scheme),
-        no_proxy=getproxies().get("no"),
+        proxy=cluster.get("proxy-url") or proxies.get(urlsplit(cluster["server"]).scheme),
+        no_proxy=proxies.get("no"),
         headers=_acting(user),
         authorization=_credential(context, user),
     )
+
+
+def _proxies() -> dict[str, str]:
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return {}
+    # An import that takes as long as all of a small task's requests.
+    from urllib.request import getproxies
+
+    return getproxies()
 
 
 def _file(body: Mapping[str, Any], key: str, folder: str) -> str | None:
@@ -228,7 +235,7 @@ def _overridden(access: _Access, params: Mapping[str, Any]) -> _Access:
     elif params.get("username"):
         given["authorization"] = lambda: _basic(params["username"], params.get("password") or "")
     acting = _acting({"as": params.get("impersonate_user"), "as-groups": params.get("impersonate_groups")})
-    return replace(access, **(given | ({"headers": acting} if acting else {})))
+    return access._replace(**(given | ({"headers": acting} if acting else {})))
 
 
 def _tls(access: _Access) -> ssl.SSLContext:

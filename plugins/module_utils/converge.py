@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from . import messages
 from .client import Answer, Cluster
@@ -19,8 +19,7 @@ from .report import row, summary
 from .wait import Deadline, Progress, Target, deadline, finalizers, wait_gone, wait_ready
 
 
-@dataclass(frozen=True)
-class Wish:
+class Wish(NamedTuple):
     """What a cluster should hold.
 
     C(scope) labels every object; with C(prune), what carries the label but is no longer wished for is deleted, in the
@@ -36,20 +35,18 @@ class Wish:
     force: bool = False
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What was done, or in check mode what would be."""
 
     actions: list[Action]
-    warnings: list[str] = field(default_factory=list)
+    warnings: Sequence[str] = ()
 
     @property
     def changed(self) -> bool:
         return any(action.verb is not Verb.UNCHANGED for action in self.actions)
 
 
-@dataclass(frozen=True)
-class Pace:
+class Pace(NamedTuple):
     """C(check) writes nothing; C(wait) is the bound in seconds on waiting for readiness, None for not waiting."""
 
     check: bool
@@ -79,7 +76,7 @@ def _planned(cluster: Cluster, wish: Wish) -> list[Action]:
     if not wish.present:
         return plan_absent(goals, observed)
     actions = plan_present(goals, observed, scope, live_kinds)
-    return [replace(action, force=True) for action in actions] if wish.force else actions
+    return [action._replace(force=True) for action in actions] if wish.force else actions
 
 
 def _goals(wish: Wish, kinds: dict[tuple[str, str], Kind]) -> list[Goal]:
@@ -95,13 +92,12 @@ def _goals(wish: Wish, kinds: dict[tuple[str, str], Kind]) -> list[Goal]:
     label = {SCOPE_LABEL: wish.scope}
     # CRDs and namespaces are never pruned, and are shared by several control planes: no scope may claim them.
     return [
-        goal if goal.kind.rank <= DEFINITION else replace(goal, manifest=labelled(goal.manifest, label))
+        goal if goal.kind.rank <= DEFINITION else goal._replace(manifest=labelled(goal.manifest, label))
         for goal in goals
     ]
 
 
-@dataclass(frozen=True)
-class _Verdict:
+class _Verdict(NamedTuple):
     """The server's word on one action: settled, or deferred until what it depends on exists, or refused."""
 
     action: Action
@@ -128,8 +124,7 @@ def _verified(cluster: Cluster, actions: list[Action], check: bool) -> tuple[lis
     )
 
 
-@dataclass(frozen=True)
-class _Coming:
+class _Coming(NamedTuple):
     """What the plan itself creates, and so may be missing while it is verified."""
 
     namespaces: frozenset[str]
@@ -157,7 +152,7 @@ def _verdict(cluster: Cluster, action: Action, coming: _Coming, check: bool) -> 
         answer = cluster.apply(action.kind, desired, dry_run=True, force=action.force)
     except ApiError as error:
         if _drifted(action, error):
-            return _verdict(cluster, replace(action, force=True), coming, check)
+            return _verdict(cluster, action._replace(force=True), coming, check)
         key = action.identity
         # In check mode an earlier task of the same run would have created what is missing.
         absent = (error.missing_namespace and (check or key.namespace in coming.namespaces)) or (
@@ -257,7 +252,7 @@ def _write(cluster: Cluster, action: Action) -> tuple[Action, tuple[str, ...], s
     try:
         if action.verb is Verb.DELETE:
             gone = _delete(cluster, action, dry_run=False)
-            return replace(action, after=gone.body), gone.warnings, ""
+            return action._replace(after=gone.body), gone.warnings, ""
         answer = cluster.apply(action.kind, action.desired or {}, dry_run=False, force=action.force)
     except ApiError as error:
         return action, (), messages.refusal(key, action.kind, error, lambda kind: schema(cluster, kind))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 NAMESPACE, DEFINITION, CONFIGURATION, WORKLOAD, WEBHOOK, CUSTOM = range(6)
 """Ranks, in the order in which objects are written; deleted in the reverse order."""
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """How a kind is named in manifests and in the paths of the API."""
 
     group: str

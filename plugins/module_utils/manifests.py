@@ -6,6 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
 from .errors import MeshError
@@ -22,8 +23,6 @@ _SERVER_SET = (
     "selfLink",
     "deletionTimestamp",
 )
-
-
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _UNKNOWN_TO_KUBERNETES = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
 
@@ -59,26 +58,62 @@ def plain(value: Any) -> Any:
 
 def documents(text: str, origin: str) -> Iterator[Any]:
     """The documents of a YAML (or JSON) text, empty ones left out. C(origin) names the text in errors."""
+    found = _json_documents(text)
+    yield from (
+        document for document in (_yaml_documents(text, origin) if found is None else found) if document is not None
+    )
+
+
+_MARKER = re.compile(r"^---\s*$", re.MULTILINE)
+
+
+def _json_documents(text: str) -> list[Any] | None:
+    """The documents when all of them are JSON, which is read fifty times as fast as YAML, else None."""
+    parts = [part for part in _MARKER.split(text) if part.strip()]
+    if not all(part.lstrip().startswith(("{", "[")) for part in parts):
+        return None
+    try:
+        return [json.loads(part) for part in parts]
+    except ValueError:
+        return None
+
+
+def _yaml_documents(text: str, origin: str) -> Iterator[Any]:
+    import yaml
+
+    try:
+        # Ansible's tagged strings are no str to the C loader.
+        yield from yaml.load_all(text.encode(), yaml_loader())
+    except yaml.YAMLError as error:
+        raise MeshError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
+
+
+class _WithoutColon(NamedTuple):
+    """The pattern of a number, but none of base 60."""
+
+    pattern: re.Pattern[str]
+
+    def match(self, text: str) -> re.Match[str] | None:
+        return None if ":" in text else self.pattern.match(text)
+
+
+@cache
+def yaml_loader() -> Any:
+    """YAML as Kubernetes reads it: dates, 12:30 and = are strings."""
     import yaml
 
     class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        """YAML as Kubernetes reads it: dates, 12:30 and = are strings."""
+        pass
 
     Loader.yaml_implicit_resolvers = {
         first: [
-            (tag, re.compile(f"(?![^:]*:){pattern.pattern}", re.VERBOSE) if tag in _NUMBERS else pattern)
+            (tag, _WithoutColon(pattern) if tag in _NUMBERS else pattern)
             for tag, pattern in resolvers
             if tag not in _UNKNOWN_TO_KUBERNETES
         ]
         for first, resolvers in Loader.yaml_implicit_resolvers.items()
     }
-    try:
-        # Ansible's tagged strings are no str to the C loader.
-        for document in yaml.load_all(text.encode(), Loader):
-            if document is not None:
-                yield document
-    except yaml.YAMLError as error:
-        raise MeshError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
+    return Loader
 
 
 def parse(definition: Any, origin: str = "definition") -> list[Manifest]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from .client import Cluster
 from .errors import ApiError, MeshError
@@ -20,8 +19,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Listing:
+class Listing(NamedTuple):
     """One LIST: of one object (C(name)), of what carries C(labels), or of all; without C(namespace), everywhere."""
 
     kind: Kind

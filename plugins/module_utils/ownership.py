@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 MANAGER = "meshfleet"
 
@@ -28,8 +27,7 @@ ABSENT: Any = _Absent()
 """Stands for a field that is not there."""
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A field whose value changes; C(before) or C(after) is ABSENT where the field is added or removed."""
 
     path: str
@@ -173,7 +171,7 @@ def changes_between(before: Any, after: Any, path: str = "") -> Iterator[Change]
             named = (
                 isinstance(new, Mapping)
                 and isinstance(old, Mapping)
-                and "name" in new
+                and isinstance(new.get("name"), str)
                 and new["name"] == old.get("name")
             )
             yield from changes_between(old, new, f"{path}[{'name=' + str(new['name']) if named else at}]")
@@ -182,8 +180,8 @@ def changes_between(before: Any, after: Any, path: str = "") -> Iterator[Change]
 
 
 def same(left: Any, right: Any) -> bool:
-    """Equal as JSON is: 1 and 1.0 are, 1 and true are not."""
-    if isinstance(left, Mapping) and isinstance(right, Mapping):
+    """Equal as JSON is: 1 and 1.0 are, 1 and true are not. Asked of every field, it takes JSON's own types only."""
+    if isinstance(left, dict) and isinstance(right, dict):
         return left.keys() == right.keys() and all(same(value, right[name]) for name, value in left.items())
     if isinstance(left, list) and isinstance(right, list):
         return len(left) == len(right) and all(map(same, left, right))

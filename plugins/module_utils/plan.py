@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from .accepted import fingerprint, mark_of, marked
 from .controllers import scaled_by, yielded
@@ -24,8 +23,7 @@ class Verb(Enum):
     UNCHANGED = "unchanged"
 
 
-@dataclass(frozen=True)
-class Action:
+class Action(NamedTuple):
     """One object and what to do with it.
 
     C(settled) is False while only the server can tell: its dry run of the apply is then to be given to C(settle).
@@ -46,8 +44,7 @@ class Action:
         return identity(self.desired or self.live or {})
 
 
-@dataclass(frozen=True)
-class Goal:
+class Goal(NamedTuple):
     """A desired object and how its kind is reached."""
 
     kind: Kind
@@ -127,16 +124,16 @@ def settle(action: Action, answer: Mapping[str, Any]) -> Action:
     """The action after the server's dry run (or real) answer: what really changes, or that nothing does."""
     desired = action.desired or {}
     left = unproven(desired, answer)
-    action = replace(action, desired=marked(desired, fingerprint(left) if left else None), settled=True, after=answer)
+    action = action._replace(desired=marked(desired, fingerprint(left) if left else None), settled=True, after=answer)
     if action.live is None:
         return action
     changes = [*changes_between(_content(action.live), _content(answer))]
     if changes:
-        return replace(action, changes=tuple(changes))
+        return action._replace(changes=tuple(changes))
     if same(owned_fields(action.live), owned_fields(answer)):
-        return replace(action, verb=Verb.UNCHANGED, changes=())
+        return action._replace(verb=Verb.UNCHANGED, changes=())
     ownership = Change("metadata.managedFields", ABSENT, ABSENT)
-    return replace(action, changes=(ownership,))
+    return action._replace(changes=(ownership,))
 
 
 def _content(live: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn
 
 from .errors import MeshError
 from .options import Spec
 from .task import Handler, Result, Task, failure_of, visible
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """What a module is: its options, their constraints and what it does."""
 
     spec: Spec
     handler: Handler
-    constraints: Mapping[str, Any] = field(default_factory=dict)
+    constraints: Mapping[str, Any] = MappingProxyType({})
 
 
 HOST: ContextVar[Callable[[Entry], None] | None] = ContextVar("host", default=None)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from .client import Bounds, Cluster
 from .connection import connect
@@ -19,14 +18,13 @@ from .wait import deadline
 Result = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """Validated options, and the way to tell what is going on."""
 
     params: Mapping[str, Any]
     check: bool = False
     show_diff: bool = False
-    progress: Callable[[str], None] = field(default=lambda _message: None)
+    progress: Callable[[str], None] = lambda _message: None
 
 
 Handler = Callable[[Task], Result]
@@ -53,7 +51,7 @@ def converged(task: Task, wish: Wish) -> Result:
     cluster = cluster_of(task)
     outcome = converge(cluster, wish, pace)
     insecure = [] if cluster.verified else [f"the certificate of {cluster.host} is not verified (validate_certs)"]
-    return result_of(replace(outcome, warnings=[*insecure, *outcome.warnings]), task)
+    return result_of(outcome._replace(warnings=[*insecure, *outcome.warnings]), task)
 
 
 def result_of(outcome: Outcome, task: Task) -> Result:
@@ -62,7 +60,7 @@ def result_of(outcome: Outcome, task: Task) -> Result:
     if task.show_diff:
         result["diff"] = diff(outcome.actions)
     if outcome.warnings:
-        result["warnings"] = outcome.warnings
+        result["warnings"] = list(outcome.warnings)
     return result
 
 

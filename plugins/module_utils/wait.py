@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .client import Cluster
 from .errors import ApiError, MeshError, Unreachable
@@ -19,16 +18,14 @@ _SLICE = 5.0
 """Seconds after which a watch that saw nothing reports progress."""
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """An object to wait for."""
 
     kind: Kind
     identity: Identity
 
 
-@dataclass(frozen=True)
-class Deadline:
+class Deadline(NamedTuple):
     """A bound on a whole wait, in seconds from C(start)."""
 
     seconds: float
@@ -79,8 +76,7 @@ def finalizers(live: Mapping[str, Any]) -> list[str]:
     return [*(live["metadata"].get("finalizers") or ()), *((live.get("spec") or {}).get("finalizers") or ())]
 
 
-@dataclass(frozen=True)
-class Judge:
+class Judge(NamedTuple):
     """What an object is waited for: why it is not there yet, by its absence, its deletion or its content."""
 
     absent: str | None
@@ -88,8 +84,7 @@ class Judge:
     present: Callable[[Mapping[str, Any]], str | None]
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """Targets that one LIST shows."""
 
     kind: Kind

@@ -26,6 +26,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
 from ansible_collections.meshfleet.istio.plugins.module_utils.kubeconfig import renews_credentials
+from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import yaml_loader
 from ansible_collections.meshfleet.istio.plugins.module_utils.run import HOST, Entry, perform
 from ansible_collections.meshfleet.istio.plugins.module_utils.sources import manifests_in
 from ansible_collections.meshfleet.istio.plugins.module_utils.task import Task, visible
@@ -38,9 +39,10 @@ _SOURCES = {"resources": ("src", "template"), "istio_operator": ("src",)}
 
 def _preload() -> None:
     """Imports what the tasks of this run need; what is missing is reported by the task that needs it."""
-    for needed in ("urllib3", "yaml", f"ansible_collections.{_COLLECTION}.plugins.module_utils.handlers"):
+    for needed in ("urllib3", f"ansible_collections.{_COLLECTION}.plugins.module_utils.handlers"):
         with suppress(ImportError):
             importlib.import_module(needed)
+    yaml_loader()
     if renews_credentials():
         # Half a second, which a run with plain credentials does not pay and others pay once.
         with suppress(ImportError):
@@ -61,7 +63,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         variables = task_vars or {}
         result: dict[str, Any] = super().run(tmp, variables)
-        args = _untagged(self._with_sources(dict(self._task.args), variables))
+        args = self._with_sources(_untagged(self._task.args), variables)
         args = {**self._inventory_says(args, variables), **args}
         if _in_process(self._task, self._connection, variables):
             result.update(self._run_here(args))
@@ -148,15 +150,18 @@ class ActionModule(ActionBase):
 
     def _perform(self, entry: Entry, args: Mapping[str, Any]) -> dict[str, Any]:
         """What AnsibleModule does around a module: validation, defaults, environment, no_log, warnings, invocation."""
-        validated = ArgumentSpecValidator(entry.spec, **entry.constraints).validate(dict(args))
+        # The validator copies what it is given, which takes longer than all else that is done with many manifests.
+        raw = {name: args[name] for name in ("definition",) if name in entry.spec and args.get(name) is not None}
+        validated = ArgumentSpecValidator(entry.spec, **entry.constraints).validate({**args, **dict.fromkeys(raw, "")})
+        params = {**validated.validated_parameters, **raw}
         if validated.error_messages:
             message = validated.errors.msg
             if isinstance(validated.errors[0], UnsupportedError):
                 message = f"Unsupported parameters for ({self._task.action}) module: {message}"
-            shown = {"module_args": visible(validated.validated_parameters)}
+            shown = {"module_args": visible(params)}
             refused = {"failed": True, "msg": message, "invocation": shown}
             return cast("dict[str, Any]", remove_values(refused, validated._no_log_values))
-        task = Task(validated.validated_parameters, self._task.check_mode, self._task.diff, self._progress)
+        task = Task(params, self._task.check_mode, self._task.diff, self._progress)
         result = perform(entry, task)
         for warning in validated._warnings:
             result.setdefault("warnings", []).append(

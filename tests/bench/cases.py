@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 Task = dict[str, Any]
 Manifest = dict[str, Any]
 
@@ -26,6 +28,10 @@ class Place:
     @property
     def manifests(self) -> Path:
         return self.folder / "manifests.yml"
+
+    @property
+    def yaml(self) -> Path:
+        return self.folder / "block.yml"
 
     @property
     def cluster(self) -> dict[str, str]:
@@ -75,6 +81,11 @@ def ours(place: Place) -> list[Task]:
     return [{"meshfleet.istio.resources": {**place.cluster, "src": [str(place.manifests)]}}]
 
 
+def ours_in_yaml(place: Place) -> list[Task]:
+    place.yaml.write_text(yaml.safe_dump_all(yaml.safe_load_all(place.manifests.read_text(encoding="utf-8"))))
+    return [{"meshfleet.istio.resources": {**place.cluster, "src": [str(place.yaml)]}}]
+
+
 def core(options: Mapping[str, Any]) -> Callable[[Place], list[Task]]:
     return lambda place: [{"kubernetes.core.k8s": {**place.cluster, "src": str(place.manifests), **options}}]
 
@@ -90,6 +101,7 @@ SERVER_SIDE = {"apply": True, "server_side_apply": {"field_manager": "bench"}}
 
 MANY = (
     Contestant("meshfleet.istio.resources", OURS, tasks=ours),
+    Contestant("meshfleet.istio.resources, block YAML", OURS, tasks=ours_in_yaml),
     Contestant("kubernetes.core.k8s", CORE, own_ansible=False, tasks=core({})),
     Contestant("kubernetes.core.k8s, server-side apply", CORE, own_ansible=False, tasks=core(SERVER_SIDE)),
     Contestant("kubectl apply --server-side", "kubectl/", command=kubectl),

@@ -78,7 +78,7 @@ class Server:
 def run(server: Server, wish: Wish, pace: Pace = WRITE) -> tuple[bool, list[str], list[str]]:
     outcome = converge(cast(Cluster, server), wish, pace)
     verbs = [f"{action.identity.name} {action.verb.value}" for action in outcome.actions]
-    return outcome.changed, sorted(verbs), outcome.warnings
+    return outcome.changed, sorted(verbs), list(outcome.warnings)
 
 
 def test_nothing_to_do_asks_for_nothing() -> None:

@@ -1,0 +1,34 @@
+"""Loads the collection's code as Python does, byte code kept: Ansible's own loader compiles it anew in each run."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_file_location
+from types import ModuleType
+from typing import Any
+
+_PLUGINS = "ansible_collections.meshfleet.istio.plugins"
+_OURS = tuple(f"{_PLUGINS}.{folder}." for folder in ("module_utils", "modules", "plugin_utils"))
+
+
+class _Finder(MetaPathFinder):
+    """Finds nothing but this collection's modules, where Ansible found the collection."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> Any:
+        if not fullname.startswith(_OURS) or not path:
+            return None
+        file = os.path.join(path[0], f"{fullname.rpartition('.')[2]}.py")
+        spec: ModuleSpec | None = spec_from_file_location(fullname, file) if os.path.isfile(file) else None
+        return spec
+
+
+def action() -> Any:
+    """The class that every action plugin of the collection is."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Finder())
+    return importlib.import_module(f"{_PLUGINS}.plugin_utils.in_process").ActionModule
