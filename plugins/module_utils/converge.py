@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from . import messages
-from .client import Answer, Cluster
+from .client import Cluster
 from .errors import ApiError, MeshError, PartlyApplied, Unreachable
 from .kinds import DEFINITION, Kind
 from .manifests import SCOPE_LABEL, Identity, Manifest, labelled, placed, without_duplicates
 from .observe import each, listings, observe, resolve
-from .ownership import BY_HAND, owned_fields
 from .plan import Action, Goal, Verb, in_ranks, plan_absent, plan_present, settle
 from .readiness import unready, waits
 from .report import row, summary
+from .schema import schema
+from .verify import delete, verified, verified_late
 from .wait import Deadline, Progress, Target, deadline, finalizers, wait_gone, wait_ready
 
 
@@ -57,7 +58,7 @@ class Pace(NamedTuple):
 def converge(cluster: Cluster, wish: Wish, pace: Pace) -> Outcome:
     """Raises MeshError before anything is written, PartlyApplied after that."""
     actions = _planned(cluster, wish)
-    actions, deferred, warnings = _verified(cluster, actions, pace.check)
+    actions, deferred, warnings = verified(cluster, actions, pace.check)
     if not pace.check:
         actions, said = _applied(cluster, actions, deferred, pace)
         warnings += said
@@ -97,89 +98,6 @@ def _goals(wish: Wish, kinds: dict[tuple[str, str], Kind]) -> list[Goal]:
     ]
 
 
-class _Verdict(NamedTuple):
-    """The server's word on one action: settled, or deferred until what it depends on exists, or refused."""
-
-    action: Action
-    deferred: bool = False
-    refusal: str = ""
-    warnings: tuple[str, ...] = ()
-
-
-def _verified(cluster: Cluster, actions: list[Action], check: bool) -> tuple[list[Action], set[Identity], list[str]]:
-    """All actions settled by dry runs, those that cannot be yet, and the server's warnings.
-
-    Raises MeshError with all refusals.
-    """
-    coming = _Coming.of(actions)
-    doubtful = [action for action in actions if not action.settled or action.verb is Verb.DELETE]
-    verdicts = each(cluster, lambda action: _verdict(cluster, action, coming, check), doubtful)
-    _raise_refusals(verdicts)
-    settled = {verdict.action.identity: verdict for verdict in verdicts}
-    result = [settled[action.identity].action if action.identity in settled else action for action in actions]
-    return (
-        result,
-        {key for key, verdict in settled.items() if verdict.deferred},
-        [text for verdict in verdicts for text in verdict.warnings],
-    )
-
-
-class _Coming(NamedTuple):
-    """What the plan itself creates, and so may be missing while it is verified."""
-
-    namespaces: frozenset[str]
-    definitions: frozenset[tuple[str, str]]
-
-    @classmethod
-    def of(cls, actions: Iterable[Action]) -> _Coming:
-        created = [action.desired for action in actions if action.verb is Verb.CREATE and action.desired]
-        return cls(
-            frozenset(manifest["metadata"]["name"] for manifest in created if manifest["kind"] == "Namespace"),
-            frozenset(
-                (manifest["spec"]["group"], manifest["spec"]["names"]["kind"])
-                for manifest in created
-                if manifest["kind"] == "CustomResourceDefinition"
-            ),
-        )
-
-
-def _verdict(cluster: Cluster, action: Action, coming: _Coming, check: bool) -> _Verdict:
-    desired = action.desired or {}
-    try:
-        if action.verb is Verb.DELETE:
-            _delete(cluster, action, dry_run=True)
-            return _Verdict(action)
-        answer = cluster.apply(action.kind, desired, dry_run=True, force=action.force)
-    except ApiError as error:
-        if _drifted(action, error):
-            return _verdict(cluster, action._replace(force=True), coming, check)
-        key = action.identity
-        # In check mode an earlier task of the same run would have created what is missing.
-        absent = (error.missing_namespace and (check or key.namespace in coming.namespaces)) or (
-            error.unknown_kind and (check or (key.group, key.kind) in coming.definitions)
-        )
-        if absent or "does not support dry run" in error.message:
-            return _Verdict(action, deferred=True)
-        return _Verdict(action, refusal=messages.refusal(key, action.kind, error, lambda kind: schema(cluster, kind)))
-    return _Verdict(
-        settle(action, answer.body), warnings=tuple(f"{action.identity}: {text}" for text in answer.warnings)
-    )
-
-
-def _drifted(action: Action, error: ApiError) -> bool:
-    """Whether an object that we manage already was only changed by hand: that is put back, not fought over."""
-    owners = messages.conflicting(error)
-    ours = action.live is not None and bool(owned_fields(action.live))
-    return ours and not action.force and bool(owners) and BY_HAND.issuperset(owners)
-
-
-def _raise_refusals(verdicts: Sequence[_Verdict]) -> None:
-    refused = [verdict.refusal for verdict in verdicts if verdict.refusal]
-    if refused:
-        text = "\n".join(refused) if len(refused) > 1 else refused[0]
-        raise MeshError(f"{text if text.endswith(('.', '?')) else text + '.'} Nothing was applied.")
-
-
 @dataclass
 class _Run:
     """What has been written so far."""
@@ -206,7 +124,7 @@ def _applied(
 def _apply_rank(cluster: Cluster, run: _Run, rank: list[Action], deferred: set[Identity], pace: Pace) -> None:
     """Raises MeshError with all failures of the rank after the rest of it is written."""
     late = [action for action in rank if action.identity in deferred and action.kind.rank > DEFINITION]
-    verdicts = _verify_deferred(cluster, late)
+    verdicts = verified_late(cluster, late)
     refused = [verdict.refusal for verdict in verdicts if verdict.refusal]
     if refused:
         raise MeshError("; ".join(refused))
@@ -234,24 +152,12 @@ def _apply_rank(cluster: Cluster, run: _Run, rank: list[Action], deferred: set[I
         wait_ready(cluster, definitions, pace.wait or deadline(60), pace.progress)
 
 
-def _verify_deferred(cluster: Cluster, waiting: Sequence[Action]) -> list[_Verdict]:
-    """The verdicts on what could not be verified before the namespaces and CRDs of the plan existed."""
-    nothing = _Coming(frozenset(), frozenset())
-    return each(cluster, lambda action: _verdict(cluster, action, nothing, False), waiting)
-
-
-def _delete(cluster: Cluster, action: Action, *, dry_run: bool) -> Answer:
-    key = action.identity
-    uid = (action.live or {})["metadata"].get("uid")
-    return cluster.delete(action.kind, key.namespace, key.name, uid=uid, dry_run=dry_run)
-
-
 def _write(cluster: Cluster, action: Action) -> tuple[Action, tuple[str, ...], str]:
     """The action as it turned out, the server's warnings, or why it failed."""
     key = action.identity
     try:
         if action.verb is Verb.DELETE:
-            gone = _delete(cluster, action, dry_run=False)
+            gone = delete(cluster, action, dry_run=False)
             return action._replace(after=gone.body), gone.warnings, ""
         answer = cluster.apply(action.kind, action.desired or {}, dry_run=False, force=action.force)
     except ApiError as error:
@@ -307,33 +213,3 @@ def _targets(actions: Sequence[Action]) -> list[Target]:
         and waits(action.kind.kind)
         and (action.live is None or action.verb is not Verb.UNCHANGED or unready(action.live))
     ]
-
-
-def schema(cluster: Cluster, kind: Kind) -> dict[str, Any] | None:
-    """The kind's OpenAPI v3 schema as far as it is written in place; None where the cluster gives none."""
-    path = f"/openapi/v3/apis/{kind.api_version}" if kind.group else f"/openapi/v3/api/{kind.version}"
-    try:
-        schemas = cluster.get(path)["components"]["schemas"]
-    except (ApiError, Unreachable, KeyError):
-        return None
-    for candidate in schemas.values():
-        marks = candidate.get("x-kubernetes-group-version-kind") or ()
-        if any(mark.get("kind") == kind.kind and mark.get("group") == kind.group for mark in marks):
-            inlined: dict[str, Any] = _inlined(candidate, schemas)
-            return inlined
-    return None
-
-
-def _inlined(node: Any, schemas: dict[str, Any], depth: int = 0) -> Any:
-    """References replaced by what they refer to, to the depth that field paths have."""
-    if depth > 24:
-        return {}
-    if isinstance(node, list):
-        return [_inlined(item, schemas, depth + 1) for item in node]
-    if not isinstance(node, dict):
-        return node
-    if "$ref" in node:
-        return _inlined(schemas.get(node["$ref"].rpartition("/")[2], {}), schemas, depth + 1)
-    if len(node.get("allOf") or ()) == 1:
-        return _inlined(node["allOf"][0], schemas, depth + 1)
-    return {key: _inlined(value, schemas, depth + 1) for key, value in node.items()}

@@ -1,0 +1,114 @@
+"""Asks the server about every action before the first write: dry runs of all of them, and all refusals at once.
+
+Follows https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from . import messages
+from .client import Answer, Cluster
+from .errors import ApiError, MeshError
+from .manifests import Identity
+from .observe import each
+from .ownership import BY_HAND, owned_fields
+from .plan import Action, Verb, settle
+from .schema import schema
+
+
+class Verdict(NamedTuple):
+    """The server's word on one action: settled, or deferred until what it depends on exists, or refused."""
+
+    action: Action
+    deferred: bool = False
+    refusal: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def verified(cluster: Cluster, actions: list[Action], check: bool) -> tuple[list[Action], set[Identity], list[str]]:
+    """All actions settled by dry runs, those that cannot be yet, and the server's warnings.
+
+    Raises MeshError with all refusals.
+    """
+    coming = _Coming.of(actions)
+    doubtful = [action for action in actions if not action.settled or action.verb is Verb.DELETE]
+    verdicts = each(cluster, lambda action: _verdict(cluster, action, coming, check), doubtful)
+    _raise_refusals(verdicts)
+    settled = {verdict.action.identity: verdict for verdict in verdicts}
+    result = [settled[action.identity].action if action.identity in settled else action for action in actions]
+    return (
+        result,
+        {key for key, verdict in settled.items() if verdict.deferred},
+        [text for verdict in verdicts for text in verdict.warnings],
+    )
+
+
+class _Coming(NamedTuple):
+    """What the plan itself creates, and so may be missing while it is verified."""
+
+    namespaces: frozenset[str]
+    definitions: frozenset[tuple[str, str]]
+
+    @classmethod
+    def of(cls, actions: Iterable[Action]) -> _Coming:
+        created = [action.desired for action in actions if action.verb is Verb.CREATE and action.desired]
+        return cls(
+            frozenset(manifest["metadata"]["name"] for manifest in created if manifest["kind"] == "Namespace"),
+            frozenset(
+                (manifest["spec"]["group"], manifest["spec"]["names"]["kind"])
+                for manifest in created
+                if manifest["kind"] == "CustomResourceDefinition"
+            ),
+        )
+
+
+def _verdict(cluster: Cluster, action: Action, coming: _Coming, check: bool) -> Verdict:
+    desired = action.desired or {}
+    try:
+        if action.verb is Verb.DELETE:
+            delete(cluster, action, dry_run=True)
+            return Verdict(action)
+        answer = cluster.apply(action.kind, desired, dry_run=True, force=action.force)
+    except ApiError as error:
+        if _drifted(action, error):
+            return _verdict(cluster, action._replace(force=True), coming, check)
+        key = action.identity
+        # In check mode an earlier task of the same run would have created what is missing.
+        absent = (error.missing_namespace and (check or key.namespace in coming.namespaces)) or (
+            error.unknown_kind and (check or (key.group, key.kind) in coming.definitions)
+        )
+        if absent or "does not support dry run" in error.message:
+            return Verdict(action, deferred=True)
+        return Verdict(action, refusal=messages.refusal(key, action.kind, error, lambda kind: schema(cluster, kind)))
+    return Verdict(
+        settle(action, answer.body), warnings=tuple(f"{action.identity}: {text}" for text in answer.warnings)
+    )
+
+
+def _drifted(action: Action, error: ApiError) -> bool:
+    """Whether an object that we manage already was only changed by hand: that is put back, not fought over."""
+    owners = messages.conflicting(error)
+    ours = action.live is not None and bool(owned_fields(action.live))
+    return ours and not action.force and bool(owners) and BY_HAND.issuperset(owners)
+
+
+def _raise_refusals(verdicts: Sequence[Verdict]) -> None:
+    refused = [verdict.refusal for verdict in verdicts if verdict.refusal]
+    if refused:
+        text = "\n".join(refused) if len(refused) > 1 else refused[0]
+        raise MeshError(f"{text if text.endswith(('.', '?')) else text + '.'} Nothing was applied.")
+
+
+def verified_late(cluster: Cluster, waiting: Sequence[Action]) -> list[Verdict]:
+    """The verdicts on what could not be verified before the namespaces and CRDs of the plan existed."""
+    nothing = _Coming(frozenset(), frozenset())
+    return each(cluster, lambda action: _verdict(cluster, action, nothing, False), waiting)
+
+
+def delete(cluster: Cluster, action: Action, *, dry_run: bool) -> Answer:
+    """Deletes the object that the action saw, or with C(dry_run) asks whether the server would."""
+    key = action.identity
+    uid = (action.live or {})["metadata"].get("uid")
+    return cluster.delete(action.kind, key.namespace, key.name, uid=uid, dry_run=dry_run)
