@@ -14,6 +14,15 @@ options:
       - Without it, such a field is a failure that names field and owner, and nothing is applied.
     type: bool
     default: false
+  take_ownership:
+    description:
+      - Whether objects that other clients made before (C(kubectl apply), C(istioctl), Helm, C(kubernetes.core) …) become
+        this collection's alone. What these clients set and the task does not say is removed, and so is the annotation
+        of C(kubectl apply).
+      - Without it, fields that others set stay theirs, also when they are no longer wanted.
+      - Nothing is taken from controllers, which would write it again.
+    type: bool
+    default: false
   concurrency:
     description: How many requests may be under way to the cluster at a time.
     type: int

@@ -13,4 +13,9 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  propagation_policy:
+    description: What becomes of the dependents of an object that is deleted, as in C(kubectl delete --cascade).
+    type: str
+    choices: [Background, Foreground, Orphan]
+    default: Background
 """

@@ -103,9 +103,18 @@ class Cluster:
         path = kind.path(metadata.get("namespace"), metadata["name"])
         return self.request("PATCH", path, query, manifest, "application/apply-patch+yaml")
 
-    def delete(self, kind: Kind, namespace: str, name: str, *, uid: str | None, dry_run: bool = False) -> Answer:
+    def delete(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        *,
+        uid: str | None,
+        propagation: str = "Background",
+        dry_run: bool = False,
+    ) -> Answer:
         """Deletes the very object that was seen (C(uid)); one that is gone already is fine."""
-        options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
         if uid:
             options["preconditions"] = {"uid": uid}
         if dry_run:

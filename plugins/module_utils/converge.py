@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -10,12 +10,14 @@ from . import messages
 from .client import Cluster
 from .errors import ApiError, MeshError, PartlyApplied, Unreachable
 from .kinds import DEFINITION, Kind
-from .manifests import SCOPE_LABEL, Identity, Manifest, labelled, placed, without_duplicates
-from .observe import each, listings, observe, resolve
-from .plan import Action, Goal, Verb, in_ranks, plan_absent, plan_present, settle
+from .manifests import SCOPE_LABEL, Identity, Manifest, identity, labelled, placed, without_duplicates
+from .observe import Observed, each, listings, observe, resolve, scope_listings, served_instead
+from .ownership import MANAGER
+from .plan import BACKGROUND, Action, Goal, Verb, in_ranks, plan_absent, plan_present, settle
 from .readiness import unready, waits
 from .report import row, summary
 from .schema import schema
+from .takeover import taken_over
 from .verify import delete, verified, verified_late
 from .wait import Deadline, Progress, Target, deadline, finalizers, wait_gone, wait_ready
 
@@ -24,7 +26,9 @@ class Wish(NamedTuple):
     """What a cluster should hold.
 
     C(scope) labels every object; with C(prune), what carries the label but is no longer wished for is deleted, in the
-    kinds of the wish and in C(prune_kinds). C(namespace) is for manifests that name none.
+    kinds of the wish and in C(prune_kinds). C(namespace) is for manifests that name none. C(force) takes over fields
+    that others want otherwise, C(take_ownership) all that other clients own in these objects. C(propagation) says what
+    becomes of the dependents of what is deleted.
     """
 
     manifests: Sequence[Manifest]
@@ -34,6 +38,8 @@ class Wish(NamedTuple):
     prune_kinds: Sequence[Kind] = ()
     prune: bool = True
     force: bool = False
+    take_ownership: bool = False
+    propagation: str = BACKGROUND
 
 
 class Outcome(NamedTuple):
@@ -57,8 +63,9 @@ class Pace(NamedTuple):
 
 def converge(cluster: Cluster, wish: Wish, pace: Pace) -> Outcome:
     """Raises MeshError before anything is written, PartlyApplied after that."""
-    actions = _planned(cluster, wish)
-    actions, deferred, warnings = verified(cluster, actions, pace.check)
+    actions, warnings = _planned(cluster, wish)
+    actions, deferred, said = verified(cluster, actions, pace.check)
+    warnings += said
     if not pace.check:
         actions, said = _applied(cluster, actions, deferred, pace)
         warnings += said
@@ -67,17 +74,66 @@ def converge(cluster: Cluster, wish: Wish, pace: Pace) -> Outcome:
     return Outcome(actions, list(dict.fromkeys(warnings)))
 
 
-def _planned(cluster: Cluster, wish: Wish) -> list[Action]:
-    kinds = resolve(cluster, wish.manifests)
-    goals = _goals(wish, kinds)
+def _planned(cluster: Cluster, wish: Wish) -> tuple[list[Action], list[str]]:
+    """What is to be done, and what the user should know about the manifests."""
+    goals = _goals(wish, resolve(cluster, wish.manifests))
     scope = wish.scope if wish.present and wish.prune else None
-    observed, live_kinds = observe(
-        cluster, listings([(goal.kind, goal.manifest) for goal in goals], scope, wish.prune_kinds)
+    observed = _observed(cluster, goals, scope, wish.prune_kinds)
+    goals, warnings = _served(cluster, goals, observed.unserved)
+    if warnings:
+        observed = _observed(cluster, goals, scope, wish.prune_kinds)
+    if wish.present:
+        actions = plan_present(goals, observed.objects, scope, observed.kinds, take=wish.take_ownership)
+    else:
+        actions = plan_absent(goals, observed.objects)
+    return [action._replace(force=wish.force, propagation=wish.propagation) for action in actions], warnings
+
+
+def _observed(cluster: Cluster, goals: Sequence[Goal], scope: str | None, prune_kinds: Sequence[Kind]) -> Observed:
+    """The live goals, and what the scope holds: once it is applied, the scope's own LISTs show nearly all of both."""
+    if not scope:
+        return observe(cluster, listings(goals))
+    shown = [goal for goal in goals if goal.kind.rank > DEFINITION]
+    others = [goal for goal in goals if goal.kind.rank <= DEFINITION]
+    kinds = [*(goal.kind for goal in shown), *prune_kinds]
+    found = observe(cluster, [*scope_listings(kinds, scope), *listings(others)])
+    missing = [
+        goal for goal in shown if identity(goal.manifest) not in found.objects and goal.kind not in found.unserved
+    ]
+    return found.joined(observe(cluster, listings(missing)))
+
+
+def _served(cluster: Cluster, goals: Sequence[Goal], unserved: Collection[Kind]) -> tuple[list[Goal], list[str]]:
+    """The goals in versions that the cluster serves, and a warning for each that is not the manifest's own.
+
+    A kind that it does not serve at all may come with the CRDs of this wish.
+    """
+    instead = {
+        kind: other
+        for kind in unserved
+        if not _declared(kind, goals) and (other := served_instead(cluster, kind)) is not None
+    }
+    moved: list[Goal] = []
+    warnings: list[str] = []
+    for goal in goals:
+        kind = instead.get(goal.kind)
+        if kind is None:
+            moved.append(goal)
+            continue
+        moved.append(Goal(kind, {**goal.manifest, "apiVersion": kind.api_version}))
+        warnings.append(
+            f"{identity(goal.manifest)} is written as {goal.kind.api_version}, which the cluster does not serve; "
+            f"{kind.api_version} is used instead"
+        )
+    return moved, warnings
+
+
+def _declared(kind: Kind, goals: Sequence[Goal]) -> bool:
+    return any(
+        goal.manifest["kind"] == "CustomResourceDefinition"
+        and (goal.manifest["spec"]["group"], goal.manifest["spec"]["names"]["kind"]) == (kind.group, kind.kind)
+        for goal in goals
     )
-    if not wish.present:
-        return plan_absent(goals, observed)
-    actions = plan_present(goals, observed, scope, live_kinds)
-    return [action._replace(force=True) for action in actions] if wish.force else actions
 
 
 def _goals(wish: Wish, kinds: dict[tuple[str, str], Kind]) -> list[Goal]:
@@ -159,6 +215,8 @@ def _write(cluster: Cluster, action: Action) -> tuple[Action, tuple[str, ...], s
         if action.verb is Verb.DELETE:
             gone = delete(cluster, action, dry_run=False)
             return action._replace(after=gone.body), gone.warnings, ""
+        if action.taken:
+            _take_over(cluster, action)
         answer = cluster.apply(action.kind, action.desired or {}, dry_run=False, force=action.force)
     except ApiError as error:
         return action, (), messages.refusal(key, action.kind, error, lambda kind: schema(cluster, kind))
@@ -167,6 +225,26 @@ def _write(cluster: Cluster, action: Action) -> tuple[Action, tuple[str, ...], s
     except MeshError as error:
         return action, (), f"{key}: {error}"
     return settle(action, answer.body), tuple(f"{key}: {text}" for text in answer.warnings), ""
+
+
+def _take_over(cluster: Cluster, action: Action) -> None:
+    """Makes the fields of the action's clients our own; the apply that follows removes those that are not desired."""
+    live, key = action.live or {}, action.identity
+    for last in (False, False, True):
+        ours, taken = taken_over(live, action.desired or {})
+        if not taken:
+            return
+        metadata = {name: ours["metadata"][name] for name in ("managedFields", "resourceVersion")}
+        path = action.kind.path(key.namespace, key.name)
+        query = {"fieldManager": MANAGER}
+        try:
+            cluster.request("PATCH", path, query, {"metadata": metadata}, "application/merge-patch+json")
+        except ApiError as error:
+            if last or error.code != 409:
+                raise
+            live = cluster.get(path)
+        else:
+            return
 
 
 def _partly(failure: str, run: _Run) -> MeshError:

@@ -33,9 +33,17 @@ def resources(task: Task) -> Result:
             namespace=params.get("namespace"),
             scope=scope,
             prune_kinds=_prune_kinds(params.get("prune_kinds")) if scope else (),
-            force=params["force_conflicts"],
+            **_manner(params),
         ),
     )
+
+
+def _manner(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "force": params["force_conflicts"],
+        "take_ownership": params["take_ownership"],
+        "propagation": params["propagation_policy"],
+    }
 
 
 def _prune_kinds(names: Sequence[str] | None) -> tuple[Kind, ...]:
@@ -69,7 +77,16 @@ def istio_object(name: str, fields: Mapping[str, str] = MappingProxyType({})) ->
         spec = {fields.get(option) or camel_case(option): value for option, value in _own(params)}
         manifest = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": spec}
         present = params["state"] == "present"
-        return converged(task, Wish(parse(manifest), present=present, force=params["force_conflicts"]))
+        return converged(
+            task,
+            Wish(
+                parse(manifest),
+                present,
+                force=params["force_conflicts"],
+                take_ownership=params["take_ownership"],
+                propagation=params["propagation_policy"],
+            ),
+        )
 
     return handle
 
@@ -95,7 +112,7 @@ def istio_operator(task: Task) -> Result:
     iop = operator(params, _single(params.get("definition")))
     scope = scope_of(iop)
     if params["state"] == "absent":
-        return converged(task, Wish([], scope=scope, prune_kinds=PRUNED))
+        return converged(task, Wish([], scope=scope, prune_kinds=PRUNED, **_manner(params)))
     binary = istioctl.find(params.get("istioctl"))
     text = yaml.safe_dump(iop)
 
@@ -110,7 +127,7 @@ def istio_operator(task: Task) -> Result:
             scope=scope,
             prune_kinds=PRUNED,
             prune=params["prune"],
-            force=params["force_conflicts"],
+            **_manner(params),
         ),
     )
 

@@ -11,6 +11,7 @@ from .client import Cluster
 from .errors import ApiError, MeshError
 from .kinds import Kind, from_definition, known
 from .manifests import SCOPE_LABEL, Identity, Manifest, identity
+from .plan import Goal
 
 _WIDE = 4
 """From more namespaces than this on, one LIST over all namespaces is cheaper."""
@@ -71,12 +72,12 @@ def _discovered(cluster: Cluster, api_version: str, kind: str) -> Kind:
     )
 
 
-def listings(goals: Iterable[tuple[Kind, Manifest]], scope: str | None, prune_kinds: Iterable[Kind]) -> list[Listing]:
-    """The fewest LISTs that show all goals, and all that the scope holds. Pure."""
+def listings(goals: Iterable[Goal]) -> list[Listing]:
+    """The fewest LISTs that show all goals. Pure."""
     wanted: dict[Kind, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for kind, manifest in goals:
-        metadata = manifest["metadata"]
-        wanted[kind][metadata.get("namespace") or ""].append(metadata["name"])
+    for goal in goals:
+        metadata = goal.manifest["metadata"]
+        wanted[goal.kind][metadata.get("namespace") or ""].append(metadata["name"])
     result: list[Listing] = []
     for kind, namespaces in wanted.items():
         if len(namespaces) > _WIDE:
@@ -84,44 +85,75 @@ def listings(goals: Iterable[tuple[Kind, Manifest]], scope: str | None, prune_ki
             continue
         for namespace, names in namespaces.items():
             result.append(Listing(kind, namespace or None, names[0] if len(names) == 1 else None))
-    if scope:
-        whole = {listing.kind for listing in result if not listing.namespace and not listing.name}
-        kinds = dict.fromkeys([*wanted, *prune_kinds])
-        result += [Listing(kind, labels=f"{SCOPE_LABEL}={scope}") for kind in kinds if kind not in whole]
     return result
 
 
-def observe(cluster: Cluster, wanted: Sequence[Listing]) -> tuple[dict[Identity, Manifest], dict[Identity, Kind]]:
-    """The live objects by identity, and their kinds.
+def scope_listings(kinds: Iterable[Kind], scope: str) -> list[Listing]:
+    """The LISTs that show all that a scope holds. Pure."""
+    return [Listing(kind, labels=f"{SCOPE_LABEL}={scope}") for kind in dict.fromkeys(kinds)]
 
-    A kind that the cluster does not serve, or a missing namespace, holds nothing.
+
+class Observed(NamedTuple):
+    """Live objects by identity, their kinds, and the kinds that the cluster does not serve."""
+
+    objects: dict[Identity, Manifest]
+    kinds: dict[Identity, Kind]
+    unserved: frozenset[Kind] = frozenset()
+
+    def joined(self, other: Observed) -> Observed:
+        return Observed(self.objects | other.objects, {**self.kinds, **other.kinds}, self.unserved | other.unserved)
+
+
+def observe(cluster: Cluster, wanted: Sequence[Listing]) -> Observed:
+    """What the LISTs show. A kind that the cluster does not serve, or a missing namespace, holds nothing.
 
     Raises ApiError, Unreachable.
     """
     found: dict[Identity, Manifest] = {}
     kinds: dict[Identity, Kind] = {}
+    unserved: set[Kind] = set()
     # The first request alone: a cluster that cannot be reached is found out once, not once per connection.
     for listing, items in zip(
         wanted,
         [*(_items(cluster, one) for one in wanted[:1]), *each(cluster, lambda one: _items(cluster, one), wanted[1:])],
         strict=True,
     ):
-        for item in items:
+        if items is None:
+            unserved.add(listing.kind)
+        for item in items or ():
             key = identity(item)
             found[key], kinds[key] = item, listing.kind
-    return found, kinds
+    return Observed(found, kinds, frozenset(unserved))
 
 
-def _items(cluster: Cluster, listing: Listing) -> list[Manifest]:
+def _items(cluster: Cluster, listing: Listing) -> list[Manifest] | None:
     try:
         fields = f"metadata.name={listing.name}" if listing.name else None
         return cluster.list(listing.kind, listing.namespace, fields=fields, labels=listing.labels)[0]
     except ApiError as error:
         if error.unknown_kind:
-            return []
+            return None
         if error.code == 403 and listing.instead:
             return [item for name in listing.instead for item in cluster.list(listing.kind, name)[0]]
         raise
+
+
+def served_instead(cluster: Cluster, kind: Kind) -> Kind | None:
+    """The kind in a version that the cluster serves, its preferred one first; None when it serves none.
+
+    See https://kubernetes.io/docs/reference/using-api/#api-groups.
+    """
+    try:
+        group = cluster.get(f"/apis/{kind.group}")
+        versions = [group["preferredVersion"]["version"], *(entry["version"] for entry in group["versions"])]
+        for version in dict.fromkeys(versions):
+            served = cluster.get(f"/apis/{kind.group}/{version}")["resources"]
+            if any(entry["kind"] == kind.kind and "/" not in entry["name"] for entry in served):
+                return kind._replace(version=version)
+    except ApiError as error:
+        if error.code != 404:
+            raise
+    return None
 
 
 def each(cluster: Cluster, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:

@@ -44,6 +44,7 @@ _CLUSTER: Spec = {
 
 _APPLY: Spec = {
     "force_conflicts": {"type": "bool", "default": False},
+    "take_ownership": {"type": "bool", "default": False},
     "concurrency": {"type": "int", "default": 8},
 }
 
@@ -52,7 +53,14 @@ _WAIT: Spec = {
     "wait_timeout": {"type": "int", "default": 300},
 }
 
-_STATE: Spec = {"state": {"type": "str", "choices": ["present", "absent"], "default": "present"}}
+_STATE: Spec = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "propagation_policy": {
+        "type": "str",
+        "choices": ["Background", "Foreground", "Orphan"],
+        "default": "Background",
+    },
+}
 
 _OBJECT: Spec = _STATE | {
     "name": {"type": "str", "required": True},

@@ -96,7 +96,17 @@ def _compare_fields(
             yield from _compare(value, owned[f"f:{name}"], live.get(name, ABSENT), below)
     for key in owned:
         if key != "." and key[2:] not in desired:
-            yield Change(join(path, key[2:]), live.get(key[2:], ABSENT), ABSENT)
+            yield from _unwanted(owned[key], live.get(key[2:], ABSENT), join(path, key[2:]))
+
+
+def _unwanted(owned: Mapping[str, Any], live: Any, path: str) -> Iterator[Change]:
+    """The leaves that we own and want no more; what others own beside them is not shown."""
+    children = [key for key in owned if key != "."]
+    if children and isinstance(live, Mapping) and all(key.startswith("f:") for key in children):
+        for key in children:
+            yield from _unwanted(owned[key], live.get(key[2:], ABSENT), join(path, key[2:]))
+    else:
+        yield Change(path, live, ABSENT)
 
 
 def _leaves(desired: Any, live: Any, path: str) -> Iterator[Change]:

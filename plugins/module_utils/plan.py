@@ -11,7 +11,10 @@ from .controllers import scaled_by, yielded
 from .errors import MeshError
 from .kinds import DEFINITION, NAMESPACE, Kind
 from .manifests import SCOPE_LABEL, Identity, Manifest, identity
-from .ownership import ABSENT, Change, changes_between, owned_fields, owns_label, same, unproven
+from .ownership import ABSENT, MANAGER, Change, changes_between, owned_fields, owns_label, same, unproven
+from .takeover import taken_over
+
+BACKGROUND = "Background"
 
 
 class Verb(Enum):
@@ -27,7 +30,8 @@ class Action(NamedTuple):
     """One object and what to do with it.
 
     C(settled) is False while only the server can tell: its dry run of the apply is then to be given to C(settle).
-    C(force) takes fields over from their present owners.
+    C(force) takes fields over from their present owners; C(taken) names the clients whose whole share in the object is
+    taken over. C(propagation) says what becomes of the dependents of an object that is deleted.
     """
 
     verb: Verb
@@ -38,6 +42,8 @@ class Action(NamedTuple):
     settled: bool = True
     after: Mapping[str, Any] | None = None
     force: bool = False
+    taken: tuple[str, ...] = ()
+    propagation: str = BACKGROUND
 
     @property
     def identity(self) -> Identity:
@@ -52,17 +58,23 @@ class Goal(NamedTuple):
 
 
 def plan_present(
-    goals: Sequence[Goal], observed: Mapping[Identity, Manifest], scope: str | None, kinds: Mapping[Identity, Kind]
+    goals: Sequence[Goal],
+    observed: Mapping[Identity, Manifest],
+    scope: str | None,
+    kinds: Mapping[Identity, Kind],
+    *,
+    take: bool = False,
 ) -> list[Action]:
     """Actions that make the cluster hold the goals; with a scope, also what leaves that scope.
 
-    C(observed) holds the live objects by identity, C(kinds) the kind of those that may be pruned.
+    C(observed) holds the live objects by identity, C(kinds) the kind of those that may be pruned. With C(take), other
+    clients lose what they own in the goals.
     """
     scaled = scaled_by(
         [goal.manifest for goal in goals if goal.kind.kind == "HorizontalPodAutoscaler"]
         + [live for live in observed.values() if live["kind"] == "HorizontalPodAutoscaler"]
     )
-    actions = [_present(goal, observed.get(identity(goal.manifest)), scaled) for goal in goals]
+    actions = [_present(goal, observed.get(identity(goal.manifest)), scaled, take) for goal in goals]
     if scope:
         wanted = {action.identity for action in actions}
         actions += [
@@ -84,17 +96,18 @@ def _absent(goal: Goal, live: Manifest | None) -> Action:
     return Action(Verb.DELETE, goal.kind, live=live)
 
 
-def _present(goal: Goal, live: Manifest | None, scaled: Collection[Identity]) -> Action:
+def _present(goal: Goal, live: Manifest | None, scaled: Collection[Identity], take: bool) -> Action:
     if live is None:
         return Action(Verb.CREATE, goal.kind, goal.manifest, settled=False)
     if "deletionTimestamp" in live["metadata"]:
         raise MeshError(_dying(live))
     desired = yielded(goal.manifest, live, scaled)
     mark = mark_of(live)
-    changes = tuple(unproven(marked(desired, mark), live))
-    if not changes or fingerprint(changes) == mark:
+    ours, taken = taken_over(live, desired) if take else (live, ())
+    changes = tuple(unproven(marked(desired, mark), ours))
+    if not taken and (not changes or fingerprint(changes) == mark):
         return Action(Verb.UNCHANGED, goal.kind, desired, live)
-    return Action(Verb.UPDATE, goal.kind, marked(desired, mark), live, changes, settled=False)
+    return Action(Verb.UPDATE, goal.kind, marked(desired, mark), live, changes, settled=False, taken=taken)
 
 
 def _dying(live: Mapping[str, Any]) -> str:
@@ -128,6 +141,8 @@ def settle(action: Action, answer: Mapping[str, Any]) -> Action:
     if action.live is None:
         return action
     changes = [*changes_between(_content(action.live), _content(answer))]
+    if action.taken:
+        changes.append(Change("metadata.managedFields", ", ".join(action.taken), MANAGER))
     if changes:
         return action._replace(changes=tuple(changes))
     if same(owned_fields(action.live), owned_fields(answer)):

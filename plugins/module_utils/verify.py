@@ -13,7 +13,7 @@ from .client import Answer, Cluster
 from .errors import ApiError, MeshError
 from .manifests import Identity
 from .observe import each
-from .ownership import BY_HAND, owned_fields
+from .ownership import ABSENT, BY_HAND, owned_fields
 from .plan import Action, Verb, settle
 from .schema import schema
 
@@ -72,7 +72,7 @@ def _verdict(cluster: Cluster, action: Action, coming: _Coming, check: bool) -> 
             return Verdict(action)
         answer = cluster.apply(action.kind, desired, dry_run=True, force=action.force)
     except ApiError as error:
-        if _drifted(action, error):
+        if _yielding(action, error):
             return _verdict(cluster, action._replace(force=True), coming, check)
         key = action.identity
         # In check mode an earlier task of the same run would have created what is missing.
@@ -82,16 +82,23 @@ def _verdict(cluster: Cluster, action: Action, coming: _Coming, check: bool) -> 
         if absent or "does not support dry run" in error.message:
             return Verdict(action, deferred=True)
         return Verdict(action, refusal=messages.refusal(key, action.kind, error, lambda kind: schema(cluster, kind)))
-    return Verdict(
-        settle(action, answer.body), warnings=tuple(f"{action.identity}: {text}" for text in answer.warnings)
-    )
+    settled = settle(action, answer.body)
+    if action.taken:
+        # The server cannot try two writes in a row: what goes with its former owner is known from the plan.
+        known = {change.path for change in settled.changes}
+        gone = [change for change in action.changes if change.after is ABSENT and change.path not in known]
+        settled = settled._replace(changes=(*settled.changes, *gone))
+    return Verdict(settled, warnings=tuple(f"{action.identity}: {text}" for text in answer.warnings))
 
 
-def _drifted(action: Action, error: ApiError) -> bool:
-    """Whether an object that we manage already was only changed by hand: that is put back, not fought over."""
+def _yielding(action: Action, error: ApiError) -> bool:
+    """Whether those who own the fields in conflict have no say: whoever is taken over, and in an object that we manage
+    already also a change by hand, which is put back and not fought over.
+    """
     owners = messages.conflicting(error)
-    ours = action.live is not None and bool(owned_fields(action.live))
-    return ours and not action.force and bool(owners) and BY_HAND.issuperset(owners)
+    managed = action.live is not None and bool(owned_fields(action.live))
+    without_say = {*action.taken, *(BY_HAND if managed else ())}
+    return not action.force and bool(owners) and without_say.issuperset(owners)
 
 
 def _raise_refusals(verdicts: Sequence[Verdict]) -> None:
@@ -111,4 +118,6 @@ def delete(cluster: Cluster, action: Action, *, dry_run: bool) -> Answer:
     """Deletes the object that the action saw, or with C(dry_run) asks whether the server would."""
     key = action.identity
     uid = (action.live or {})["metadata"].get("uid")
-    return cluster.delete(action.kind, key.namespace, key.name, uid=uid, dry_run=dry_run)
+    return cluster.delete(
+        action.kind, key.namespace, key.name, uid=uid, propagation=action.propagation, dry_run=dry_run
+    )

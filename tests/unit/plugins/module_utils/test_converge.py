@@ -65,8 +65,10 @@ class Server:
             raise self.refuses[name]
         return Answer(stored(manifest), (f"{name} is old",))
 
-    def delete(self, _kind: Kind, _namespace: str, name: str, *, uid: str | None, dry_run: bool = False) -> Answer:
-        assert uid is None
+    def delete(
+        self, _kind: Kind, _namespace: str, name: str, *, uid: str | None, propagation: str, dry_run: bool = False
+    ) -> Answer:
+        assert (uid, propagation) == (None, "Background")
         self.asked.append(f"{'try to delete' if dry_run else 'delete'} {name}")
         return Answer({})
 

@@ -8,7 +8,7 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.options import opt
 
 
 def test_groups_are_joined() -> None:
-    assert set(options("wait", "state")) == {"wait", "wait_timeout", "state"}
+    assert set(options("wait", "state")) == {"wait", "wait_timeout", "state", "propagation_policy"}
     assert options() == {}
 
 
@@ -19,7 +19,7 @@ def test_an_unknown_group_is_a_mistake() -> None:
 
 def test_each_module_gets_options_of_its_own() -> None:
     options("state")["mine"] = {"type": "str"}
-    assert set(options("state")) == {"state"}
+    assert set(options("state")) == {"state", "propagation_policy"}
 
 
 def test_credentials_are_never_logged() -> None:
