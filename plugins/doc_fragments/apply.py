@@ -16,7 +16,7 @@ options:
     default: false
   take_ownership:
     description:
-      - Whether objects that other clients made before (C(kubectl apply), C(istioctl), Helm, C(kubernetes.core) …) become
+      - Whether objects that other clients made before (C(kubectl apply), C(istioctl), Helm …) become
         this collection's alone. What these clients set and the task does not say is removed, and so is the annotation
         of C(kubectl apply).
       - Without it, fields that others set stay theirs, also when they are no longer wanted.

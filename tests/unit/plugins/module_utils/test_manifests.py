@@ -76,6 +76,22 @@ def test_scalars_are_what_kubernetes_reads(written: str, value: Any) -> None:
     assert list(documents(written, "text")) == [value]
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"a": 1}\n---\n{"b": "x\\n---\\ny"}\n---\n', [{"a": 1}, {"b": "x\n---\ny"}]),
+        ("---\n[1, 2]\n", [[1, 2]]),
+        ("{a: b}", [{"a": "b"}]),
+        ('{"a": 1} # a remark', [{"a": 1}]),
+        ('{"a": 1}\n---\nb: 2\n', [{"a": 1}, {"b": 2}]),
+        ("--- \nnull\n---\n", []),
+        ("", []),
+    ],
+)
+def test_json_is_read_as_the_yaml_that_it_is(text: str, found: list[Any]) -> None:
+    assert list(documents(text, "text")) == found
+
+
 def test_tags_of_ansible_do_not_reach_the_manifest() -> None:
     (manifest,) = parse(config(Tagged("a"), data={Tagged("key"): Tagged("value")}))
     assert {type(text) for text in (manifest["metadata"]["name"], *manifest["data"], *manifest["data"].values())} == {
