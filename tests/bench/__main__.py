@@ -27,6 +27,8 @@ from statistics import median
 from urllib.parse import urlsplit
 
 from tests.bench.cases import MANY, OURS, SINGLE, Contestant, Place, Task, manifests, nothing, play, repeated
+from tests.bench.delay import delayed
+from tests.bench.life import STEPS, WAYS, files
 from tests.bench.measure import Sample, Summary, measured, requests_of, summary
 from tests.bench.report import Aim, Table, requests, seconds
 from tests.lab import Lab
@@ -52,6 +54,7 @@ class Bench:
     rounds: int
     objects: int
     tasks: int
+    lives: tuple[int, ...]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -236,7 +239,11 @@ def single(bench: Bench) -> tuple[Table, list[Aim]]:
         "MiB",
     )
     mine = SINGLE[0].name
-    return Table(title, notes, columns, rows), [Aim("a single unchanged task", each[mine], 40, "ms")]
+    factor = each[SINGLE[1].name] / each[mine]
+    return Table(title, notes, columns, rows), [
+        Aim("a single unchanged task", each[mine], 40, "ms"),
+        Aim("a single unchanged task, times as fast as kubernetes.core", factor, 25, "×", more=True),
+    ]
 
 
 @dataclass(frozen=True)
@@ -295,7 +302,64 @@ def page(bench: Bench, tables: Sequence[Table], aims: Sequence[Aim]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-PARTS = {"site": site, "many": many, "single": single}
+def life(bench: Bench) -> tuple[Table, list[Aim]]:
+    start = bench.place("life-start", 0)
+    starts = rounds_of(bench, {name: empty_play(bench, start, 1, own) for own, name in START.items()})
+    rows: list[tuple[str, ...]] = []
+    slowest: dict[str, float] = {}
+    for milliseconds in (0, 20):
+        for count in bench.lives:
+            taken = lives(bench, count, milliseconds)
+            for step in STEPS:
+                own, core, kubectl = (taken[way.name, step] for way in WAYS)
+                beyond = own.seconds - starts[START[True]].seconds
+                times = (core.seconds - starts[START[False]].seconds) / beyond
+                of_kubectl = kubectl.seconds / own.seconds
+                for name, factor in ((f"kubernetes.core, {milliseconds} ms", times), ("kubectl", of_kubectl)):
+                    slowest[name] = min(factor, slowest.get(name, factor))
+                rows.append(
+                    (
+                        f"{count} {step}",
+                        f"{milliseconds} ms",
+                        seconds(own.seconds),
+                        seconds(beyond),
+                        seconds(core.seconds),
+                        f"{times:.0f}",
+                        seconds(kubectl.seconds),
+                        f"{of_kubectl:.1f}",
+                        "/".join(f"{one.mebibytes:.0f}" for one in (own, core, kubectl)),
+                    )
+                )
+    notes = (
+        "Each way takes objects of its own through the four steps, one task or command a step; with 20 ms, a relay"
+        " holds back all data for 10 ms each way. Seconds are of the whole command; beyond: less Ansible's own start,"
+        " as are both numbers behind the factor to kubernetes.core. kubectl's factor is of the whole commands."
+    )
+    columns = ("objects", "delay", "ours", "beyond", "kubernetes.core", "×", "kubectl", "×", "MiB of each")
+    return Table("The life of many objects", notes, columns, rows), [
+        Aim("the least factor to kubernetes.core over 20 ms", slowest["kubernetes.core, 20 ms"], 10, "×", more=True),
+        Aim("the least factor to kubectl", slowest["kubectl"], 1, "×", more=True),
+    ]
+
+
+def lives(bench: Bench, count: int, milliseconds: int) -> dict[tuple[str, str], Sample]:
+    """A sample of each way and step. One round: every step needs what the one before it left."""
+    taken: dict[tuple[str, str], Sample] = {}
+    with delayed(bench.lab.kubeconfig, milliseconds, bench.folder) as kubeconfig:
+        for index, way in enumerate(WAYS):
+            place = replace(bench.place(f"life-{count}-{milliseconds}-{index}", count), kubeconfig=kubeconfig)
+            for step, file in files(place).items():
+                present = step != "deleted"
+                if way.task:
+                    argv = bench.playbook(place, [way.task(place, file, present)], way.own_ansible)
+                else:
+                    argv = list(way.command(place, file, present)) if way.command else []
+                taken[way.name, step] = bench.sample(place, argv, way.agent)
+                print(f"  {count} {milliseconds} ms {way.name} {step} …", file=sys.stderr, flush=True)
+    return taken
+
+
+PARTS = {"site": site, "many": many, "single": single, "life": life}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -303,13 +367,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--objects", type=int, default=200)
     parser.add_argument("--tasks", type=int, default=20)
+    parser.add_argument("--lives", type=int, nargs="+", default=[200, 2000], metavar="OBJECTS")
     parser.add_argument("--part", choices=PARTS, help="one table only")
     parser.add_argument("--write", action="store_true", help="also write docs/bench.md")
     told = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         lab = Lab(folder / "lab")
-        bench = Bench(lab, folder, told.rounds, told.objects, told.tasks)
+        bench = Bench(lab, folder, told.rounds, told.objects, told.tasks, tuple(told.lives))
         try:
             lab.up(list(CLUSTERS))
             if told.part not in (None, "site"):

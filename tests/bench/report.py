@@ -32,15 +32,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Aim:
-    """A sentence about what was wanted, and the two numbers that tell whether it is so."""
+    """A sentence about what was wanted, and the two numbers that tell whether it is so; C(more) is better, or less."""
 
     text: str
     measured: float
     bound: float
     unit: str
+    more: bool = False
 
     def __str__(self) -> str:
-        verdict = "met" if self.measured <= self.bound else "missed"
+        met = self.measured >= self.bound if self.more else self.measured <= self.bound
+        verdict = "met" if met else "missed"
         return f"- {self.text}: {self.measured:.3g} {self.unit}, aim {self.bound:.3g} {self.unit}: **{verdict}**."
 
 

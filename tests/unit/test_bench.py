@@ -24,9 +24,11 @@ def test_a_summary_is_the_medians_and_the_worst_of_the_writes() -> None:
     assert found.requests == Counter(list=1)
 
 
-@pytest.mark.parametrize(("measured", "verdict"), [(40.0, "met"), (40.1, "missed")])
-def test_an_aim_says_whether_it_is_met(measured: float, verdict: str) -> None:
-    assert str(Aim("a task", measured, 40, "ms")).endswith(f"aim 40 ms: **{verdict}**.")
+@pytest.mark.parametrize(
+    ("measured", "more", "verdict"), [(40.0, False, "met"), (40.1, False, "missed"), (39.9, True, "missed")]
+)
+def test_an_aim_says_whether_it_is_met(measured: float, more: bool, verdict: str) -> None:
+    assert str(Aim("a task", measured, 40, "ms", more)).endswith(f"aim 40 ms: **{verdict}**.")
 
 
 def test_requests_are_listed_by_verb() -> None:
