@@ -152,10 +152,21 @@ def test_each_example_is_written_once_and_deleted_once(lives: Lives) -> None:
     assert written == {"patch": len(EXAMPLES), "delete": len(EXAMPLES)}
 
 
-def test_an_example_lives_the_same_in_a_process_of_its_own(fleet: Fleet) -> None:
-    """One with a renamed option, so that this is what both paths do alike."""
-    example = examples_of("workload_entry")[0]
-    assert_life(lives_of(fleet, [example], *ORDINARY), example)
+@pytest.fixture(scope="module")
+def outside(fleet: Fleet, lives: Lives) -> Lives:
+    """The first example of each module again, each task in a process of its own."""
+    assert lives.results  # the same objects, so not at the same time
+    return lives_of(fleet, [examples_of(module)[0] for module in sorted(MODULES)], *ORDINARY)
+
+
+@every_module
+def test_an_example_lives_the_same_in_a_process_of_its_own(lives: Lives, outside: Lives, module: str) -> None:
+    example = examples_of(module)[0]
+    assert_life(outside, example)
+    keys = ("changed", "msg", "resources", "warnings", "invocation")
+    for step in LIFE:
+        here, there = (one.results[module, example.title, step].data for one in (lives, outside))
+        assert {key: there.get(key) for key in keys} == {key: here.get(key) for key in keys}, step
 
 
 @every_module
