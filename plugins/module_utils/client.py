@@ -10,6 +10,7 @@ import math
 import random
 import re
 import ssl
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -48,23 +49,31 @@ class Bounds(NamedTuple):
     connections: int = 8
 
 
+class _Link(NamedTuple):
+    """A connection and its pool, replaced together when the credential is."""
+
+    connection: Connection
+    pool: Any
+
+
 class Cluster:
     """One API server. Safe to use from several threads."""
 
     def __init__(self, connection: Connection, bounds: Bounds, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._connection = connection
+        self._link = _Link(connection, _pool(connection, bounds.connections))
+        self._renewing = threading.Lock()
         self.bounds = bounds
         self._sleep = sleep
-        self._pool = _pool(connection, bounds.connections)
 
     @property
     def host(self) -> str:
-        return self._connection.host
+        return self._link.connection.host
 
     @property
     def verified(self) -> bool:
         """Whether TLS proves that the server is the one that is meant."""
-        return self._connection.tls is not None and self._connection.tls.verify_mode is not ssl.CERT_NONE
+        tls = self._link.connection.tls
+        return tls is not None and tls.verify_mode is not ssl.CERT_NONE
 
     def list(
         self, kind: Kind, namespace: str | None = None, *, fields: str | None = None, labels: str | None = None
@@ -141,9 +150,11 @@ class Cluster:
         query |= {"timeoutSeconds": str(math.ceil(seconds))} | ({"fieldSelector": fields} if fields else {})
         url = f"{self.host}{kind.path(namespace)}?{urlencode(query)}"
         timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT, read=seconds + 1)
+        link = self._current()
+        headers = _headers(link.connection, None)
         try:
-            response = self._pool.request(
-                "GET", url, headers=self._headers(None), timeout=timeout, retries=False, preload_content=False
+            response = link.pool.request(
+                "GET", url, headers=headers, timeout=timeout, retries=False, preload_content=False
             )
         except urllib3.exceptions.HTTPError as error:
             raise self._unreachable(error) from error
@@ -199,12 +210,35 @@ class Cluster:
         raise MeshError("retries must not be negative")
 
     def _once(self, method: str, url: str, data: bytes | None, content_type: str) -> Answer:
+        """One request; a credential that is not accepted any more is renewed once."""
+        link = self._current()
+        try:
+            return self._send(link, method, url, data, content_type)
+        except ApiError as error:
+            if error.code != 401 or link.connection.renew is None:
+                raise
+        return self._send(self._renewed(link), method, url, data, content_type)
+
+    def _current(self) -> _Link:
+        link = self._link
+        return self._renewed(link) if link.connection.renew and link.connection.expires <= time.time() else link
+
+    def _renewed(self, used: _Link) -> _Link:
+        """A link with a credential other than the used one's; of several threads that ask, the first renews it."""
+        with self._renewing:
+            if self._link is used and used.connection.renew:
+                fresh = used.connection.renew()
+                same = fresh.tls is used.connection.tls
+                self._link = _Link(fresh, used.pool if same else _pool(fresh, self.bounds.connections))
+            return self._link
+
+    def _send(self, link: _Link, method: str, url: str, data: bytes | None, content_type: str) -> Answer:
         import urllib3
 
         timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT, self.bounds.timeout), read=self.bounds.timeout)
-        headers = self._headers(content_type if data is not None else None)
+        headers = _headers(link.connection, content_type if data is not None else None)
         try:
-            response = self._pool.request(
+            response = link.pool.request(
                 method, url, body=data, headers=headers, timeout=timeout, retries=False, redirect=False
             )
         except urllib3.exceptions.HTTPError as error:
@@ -218,19 +252,6 @@ class Cluster:
         except ValueError as error:
             raise _Passing(urllib3.exceptions.ProtocolError(f"an answer that is no JSON: {error}")) from error
         return Answer(decoded, _warnings(response.headers.getlist("Warning")))
-
-    def _headers(self, content_type: str | None) -> Any:
-        from urllib3 import HTTPHeaderDict
-
-        headers = HTTPHeaderDict({"User-Agent": USER_AGENT, "Accept": "application/json"})
-        if content_type:
-            headers.add("Content-Type", content_type)
-        token = self._connection.authorization()
-        if token:
-            headers.add("Authorization", token)
-        for name, value in self._connection.headers:
-            headers.add(name, value)
-        return headers
 
     def _unreachable(self, error: BaseException) -> Unreachable:
         cause = _root(error)
@@ -271,6 +292,20 @@ class _Passing(Exception):
         self.error = error
 
 
+def _headers(connection: Connection, content_type: str | None) -> Any:
+    from urllib3 import HTTPHeaderDict
+
+    headers = HTTPHeaderDict({"User-Agent": USER_AGENT, "Accept": "application/json"})
+    if content_type:
+        headers.add("Content-Type", content_type)
+    token = connection.authorization()
+    if token:
+        headers.add("Authorization", token)
+    for name, value in connection.headers:
+        headers.add(name, value)
+    return headers
+
+
 def _pool(connection: Connection, size: int) -> Any:
     import urllib3
 
@@ -283,6 +318,12 @@ def _pool(connection: Connection, size: int) -> Any:
             warnings.filterwarnings("ignore", said, urllib3.exceptions.InsecureRequestWarning)
         if connection.server_name:
             options["server_hostname"] = connection.server_name
+    if connection.proxy and connection.proxy.startswith("socks"):
+        try:
+            from urllib3.contrib.socks import SOCKSProxyManager
+        except ImportError as error:
+            raise MeshError(f"a SOCKS proxy needs the package PySocks: install urllib3[socks]: {error}") from error
+        return SOCKSProxyManager(connection.proxy, **options)
     if connection.proxy:
         return urllib3.ProxyManager(connection.proxy, proxy_headers=dict(connection.proxy_headers), **options)
     return urllib3.PoolManager(**options)

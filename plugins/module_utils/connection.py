@@ -7,6 +7,7 @@ Options and environment variables are those of kubernetes.core; authentication i
 from __future__ import annotations
 
 import base64
+import math
 import os
 import shutil
 import ssl
@@ -25,7 +26,8 @@ from .errors import MeshError
 class Connection(NamedTuple):
     """Where the API server is and how to talk to it.
 
-    C(authorization) is asked before each request: it renews what expires.
+    C(authorization) is asked before each request. C(renew) makes a connection with another credential, once this one's
+    was refused or the time C(expires), in seconds since the epoch, has come; None where only the user can.
     """
 
     host: str
@@ -36,6 +38,8 @@ class Connection(NamedTuple):
     proxy_headers: Mapping[str, str] = MappingProxyType({})
     headers: tuple[tuple[str, str], ...] = ()
     authorization: Callable[[], str | None] = lambda: None
+    expires: float = math.inf
+    renew: Callable[[], Connection] | None = None
 
 
 class _Access(NamedTuple):
