@@ -1,12 +1,14 @@
 """From the cluster options of a task to an address, TLS context and headers.
 
-Options and environment variables are those of kubernetes.core; authentication is done by the kubernetes package
-(https://kubernetes.io/docs/reference/access-authn-authz/authentication/).
+Options and environment variables are those of kubernetes.core, see docs/authentication.md. The kubernetes package is
+asked for one thing only, logins by an C(auth-provider): its import takes half a second. Follows
+https://kubernetes.io/docs/reference/access-authn-authz/authentication/.
 """
 
 from __future__ import annotations
 
 import base64
+import importlib
 import math
 import os
 import shutil
@@ -14,12 +16,14 @@ import ssl
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
-from . import kubeconfig
+from . import credentials, kubeconfig
+from .credentials import Credential
 from .errors import MeshError
 
 
@@ -42,6 +46,12 @@ class Connection(NamedTuple):
     renew: Callable[[], Connection] | None = None
 
 
+_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+"""Where Kubernetes puts a pod's service account."""
+_IDENTITIES = ("api_key", "username", "client_cert")
+"""Options each of which says who one is, whatever the kubeconfig says."""
+
+
 class _Access(NamedTuple):
     """What kubeconfig, pod or options say about a server and how to be known to it."""
 
@@ -54,53 +64,73 @@ class _Access(NamedTuple):
     server_name: str | None = None
     proxy: str | None = None
     no_proxy: str | None = None
-    headers: tuple[tuple[str, str], ...] = ()
+    acting: Mapping[str, Any] = MappingProxyType({})
     authorization: Callable[[], str | None] = lambda: None
+    credential: Credential | None = None
 
 
-def connect(params: Mapping[str, Any]) -> Connection:
+def connect(params: Mapping[str, Any], refused: Credential | None = None) -> Connection:
     """The connection that the options describe: explicit host, else kubeconfig, else the pod's service account.
 
     Raises MeshError for a missing kubeconfig or context, unreadable certificates, or an exec plugin that gives no
-    credential.
+    credential, or none but the one that was C(refused).
     """
     # OpenSSL reads certificates and keys from files only; these are gone before the first request.
     folder = tempfile.mkdtemp(prefix="meshfleet-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     try:
-        access = _overridden(_access(params, folder), params)
+        access = _overridden(_access(params, folder, refused), params)
         tls = _tls(access) if access.host.startswith("https") else None
     finally:
         _forget(folder)
+    proxy = _proxy(access)
+    credential = access.credential
     return Connection(
         host=access.host.rstrip("/"),
         context=access.context,
         tls=tls,
         server_name=access.server_name,
-        proxy=None if access.proxy and _bypassed(access.host, access.no_proxy) else access.proxy,
-        proxy_headers=_proxy_headers(params.get("proxy_headers") or {}),
-        headers=access.headers,
+        proxy=proxy,
+        proxy_headers=_proxy_headers(params.get("proxy_headers") or {}, proxy),
+        headers=_impersonation(access.acting, params),
         authorization=access.authorization,
+        # One that is over already, perhaps by the clocks of two machines, is used until the server refuses it.
+        expires=credential.until if credential and credential.fresh else math.inf,
+        renew=None if params.get("api_key") or params.get("username") else partial(connect, params, credential),
     )
 
 
-def _access(params: Mapping[str, Any], folder: str) -> _Access:
-    if params.get("host") and (params.get("api_key") or params.get("username") or params.get("client_cert")):
+def _access(params: Mapping[str, Any], folder: str, refused: Credential | None) -> _Access:
+    identified = any(params.get(name) for name in _IDENTITIES)
+    if params.get("host") and identified:
         return _Access()
-    in_cluster = "KUBERNETES_SERVICE_HOST" in os.environ and not os.environ.get("KUBECONFIG")
-    if not params.get("kubeconfig") and not params.get("context") and in_cluster:
+    if not params.get("kubeconfig") and not params.get("context") and _in_a_pod():
         return _in_cluster()
     chosen = kubeconfig.reduced(kubeconfig.read(params.get("kubeconfig")), params.get("context"))
+    context: str = chosen["current-context"]
+    cluster = chosen["clusters"][0].get("cluster") or {}
     user = (chosen["users"][0].get("user") or {}) if chosen["users"] else {}
-    if "exec" in user or "auth-provider" in user:
-        return _renewed(params, chosen, user, folder)._replace(headers=_acting(user))
-    return _static(chosen["current-context"], chosen["clusters"][0].get("cluster") or {}, user, folder)
+    acting = {name: value for name, value in user.items() if name == "as" or name.startswith("as-")}
+    if identified:
+        return _static(context, cluster, acting, folder)
+    if "auth-provider" in user:
+        return _provided(params, chosen, folder)._replace(acting=acting)
+    if "exec" not in user:
+        return _static(context, cluster, user, folder)._replace(acting=acting)
+    credential = credentials.fetch(user["exec"], cluster, params.get("request_timeout") or 30.0, refused)
+    return _static(context, cluster, _user_of(credential), folder)._replace(acting=acting, credential=credential)
+
+
+def _user_of(credential: Credential) -> dict[str, Any]:
+    """A plugin's credential as if it stood in the kubeconfig."""
+    data = {"client-certificate-data": credential.certificate, "client-key-data": credential.key}
+    encoded = {name: base64.b64encode(text.encode()).decode() for name, text in data.items() if text}
+    return {"token": credential.token, **encoded}
 
 
 def _static(context: str, cluster: Mapping[str, Any], user: Mapping[str, Any], folder: str) -> _Access:
     """Credentials that stand in the kubeconfig; without the kubernetes package, whose import costs half a second."""
     if not cluster.get("server"):
         raise MeshError(f"context {context} of the kubeconfig leads to a cluster without a server address")
-    proxies = _proxies()
     return _Access(
         host=cluster["server"],
         context=context,
@@ -109,20 +139,9 @@ def _static(context: str, cluster: Mapping[str, Any], user: Mapping[str, Any], f
         cert_file=_file(user, "client-certificate", folder),
         key_file=_file(user, "client-key", folder),
         server_name=cluster.get("tls-server-name"),
-        proxy=cluster.get("proxy-url") or proxies.get(urlsplit(cluster["server"]).scheme),
-        no_proxy=proxies.get("no"),
-        headers=_acting(user),
-        authorization=_credential(context, user),
+        proxy=cluster.get("proxy-url"),
+        authorization=_credential(f"context {context}", user),
     )
-
-
-def _proxies() -> dict[str, str]:
-    if not any(name.lower().endswith("_proxy") for name in os.environ):
-        return {}
-    # An import that takes as long as all of a small task's requests.
-    from urllib.request import getproxies
-
-    return getproxies()
 
 
 def _file(body: Mapping[str, Any], key: str, folder: str) -> str | None:
@@ -140,9 +159,9 @@ def _file(body: Mapping[str, Any], key: str, folder: str) -> str | None:
     return path
 
 
-def _credential(context: str, user: Mapping[str, Any]) -> Callable[[], str | None]:
+def _credential(owner: str, user: Mapping[str, Any]) -> Callable[[], str | None]:
     if user.get("tokenFile"):
-        return partial(_token_of, context, user["tokenFile"])
+        return partial(_token_of, owner, user["tokenFile"])
     if user.get("token"):
         return lambda: f"Bearer {user['token']}"
     if user.get("username"):
@@ -150,61 +169,85 @@ def _credential(context: str, user: Mapping[str, Any]) -> Callable[[], str | Non
     return lambda: None
 
 
-def _token_of(context: str, path: str) -> str:
+def _token_of(owner: str, path: str) -> str:
     """Read anew for each request: whoever writes the file renews it."""
     try:
         with open(path, encoding="utf-8") as stream:
-            return f"Bearer {stream.read().strip()}"
-    except OSError as error:
-        raise MeshError(f"the tokenFile of context {context} cannot be read: {error}") from error
+            token = stream.read().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise MeshError(f"the token file of {owner} cannot be read: {error}") from error
+    if not token:
+        raise MeshError(f"the token file {path} of {owner} is empty; check who writes it")
+    return f"Bearer {token}"
 
 
 def _basic(username: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
-def _acting(user: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """Whom the kubeconfig's user acts as, see https://kubernetes.io/docs/reference/access-authn-authz/authentication/."""
-    name, groups = user.get("as"), user.get("as-groups") or ()
-    return (*((("Impersonate-User", name),) if name else ()), *(("Impersonate-Group", group) for group in groups))
+def _impersonation(acting: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Whom to act as, see https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation."""
+    if params.get("impersonate_user"):
+        acting = {"as": params["impersonate_user"]}
+    groups = [group for group in params.get("impersonate_groups") or acting.get("as-groups") or () if group]
+    if not acting.get("as"):
+        if groups:
+            raise MeshError("impersonate_groups needs impersonate_user: Kubernetes lets nobody act as a group alone")
+        return ()
+    extra = (acting.get("as-user-extra") or {}).items()
+    return (
+        ("Impersonate-User", acting["as"]),
+        *(("Impersonate-Group", group) for group in groups),
+        *((("Impersonate-Uid", acting["as-uid"]),) if acting.get("as-uid") else ()),
+        *((f"Impersonate-Extra-{quote(key, safe='')}", value) for key, values in extra for value in values),
+    )
+
+
+def _in_a_pod() -> bool:
+    """Whether this is a pod with a service account, and no E(KUBECONFIG) says otherwise."""
+    return (
+        bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
+        and not os.environ.get("KUBECONFIG")
+        and os.path.isfile(f"{_ACCOUNT}/token")
+    )
 
 
 def _in_cluster() -> _Access:
-    from kubernetes import config
-    from kubernetes.client.configuration import Configuration
-
-    configuration = Configuration()
-    try:
-        config.load_incluster_config(client_configuration=configuration)
-    except config.ConfigException as error:
-        raise MeshError(
-            f"the pod's service account cannot be used: {error}; mount one, or set the option kubeconfig"
-        ) from error
-    return _from_package(configuration, "in-cluster")
+    """See https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/."""
+    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT") or "443"
+    return _Access(
+        host=f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}",
+        context="in-cluster",
+        ca_file=f"{_ACCOUNT}/ca.crt",
+        authorization=partial(_token_of, "the pod's service account", f"{_ACCOUNT}/token"),
+    )
 
 
-def _renewed(params: Mapping[str, Any], chosen: Mapping[str, Any], user: Mapping[str, Any], folder: str) -> _Access:
-    """Credentials that a plugin or an identity provider gives and renews: the kubernetes package knows how."""
-    from kubernetes import config
-    from kubernetes.client.configuration import Configuration
+def _provided(params: Mapping[str, Any], chosen: Mapping[str, Any], folder: str) -> _Access:
+    """Logins by an identity provider, which the kubernetes package knows how to renew."""
+    import urllib3
+    from kubernetes import client, config
 
-    configuration = Configuration()
+    configuration = client.Configuration()
     context: str = chosen["current-context"]
     options: dict[str, Any] = {"context": context, "client_configuration": configuration, "temp_file_path": folder}
     source = params.get("kubeconfig")
+    refusals = (
+        config.ConfigException,
+        client.ApiException,
+        importlib.import_module("oauthlib.oauth2").OAuth2Error,
+        urllib3.exceptions.HTTPError,
+        OSError,
+        KeyError,
+        ValueError,
+    )
     try:
-        if params.get("persist_config") and isinstance(source, str):
-            config.load_kube_config(config_file=os.path.expanduser(source), persist_config=True, **options)
+        if params.get("persist_config") and not kubeconfig.is_inline(source):
+            config.load_kube_config(os.pathsep.join(kubeconfig.located(source)), persist_config=True, **options)
         else:
             config.load_kube_config_from_dict(dict(chosen), persist_config=False, **options)
-    except config.ConfigException as error:
-        raise MeshError(f"context {context} of the kubeconfig cannot be used: {error}") from error
-    if "exec" in user and not configuration.api_key and not configuration.cert_file:
-        command = user["exec"].get("command")
-        raise MeshError(
-            f"the exec plugin {command} of context {context} gave no credential; run it by hand to see why, and log "
-            f"in again"
-        )
+    except refusals as error:
+        raise MeshError(f"the login of context {context} cannot be renewed: {error}; log in again") from error
     return _from_package(configuration, context)
 
 
@@ -218,7 +261,6 @@ def _from_package(configuration: Any, context: str) -> _Access:
         key_file=configuration.key_file,
         server_name=configuration.tls_server_name,
         proxy=configuration.proxy,
-        no_proxy=configuration.no_proxy,
         authorization=lambda: configuration.get_api_key_with_prefix("BearerToken", alias="authorization"),
     )
 
@@ -238,8 +280,7 @@ def _overridden(access: _Access, params: Mapping[str, Any]) -> _Access:
         given["authorization"] = lambda: key if key.lower().startswith("bearer ") else f"Bearer {key}"
     elif params.get("username"):
         given["authorization"] = lambda: _basic(params["username"], params.get("password") or "")
-    acting = _acting({"as": params.get("impersonate_user"), "as-groups": params.get("impersonate_groups")})
-    return access._replace(**(given | ({"headers": acting} if acting else {})))
+    return access._replace(**given)
 
 
 def _tls(access: _Access) -> ssl.SSLContext:
@@ -257,10 +298,15 @@ def _tls(access: _Access) -> ssl.SSLContext:
             context.load_default_certs()
         if access.cert_file:
             step = f"client certificate {access.cert_file} with its key"
-            context.load_cert_chain(access.cert_file, access.key_file or None)
+            context.load_cert_chain(access.cert_file, access.key_file or None, password=_no_password)
     except (OSError, ValueError) as error:
         raise MeshError(f"{step} cannot be used: {error}") from error
     return context
+
+
+def _no_password() -> str:
+    # Else OpenSSL asks for it on the terminal, and nobody is there to answer.
+    raise ValueError("the key is encrypted, and there is no option for its password; decrypt it")
 
 
 def _forget(folder: str) -> None:
@@ -271,21 +317,47 @@ def _forget(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _proxy_headers(options: Mapping[str, Any]) -> dict[str, str]:
-    if not options:
+def _proxy(access: _Access) -> str | None:
+    """The proxy to the API server: the option, else the kubeconfig's, else the environment's, as kubectl has it."""
+    proxy, no_proxy = access.proxy, access.no_proxy
+    if not proxy:
+        proxy = _variable(f"{urlsplit(access.host).scheme}_proxy")
+        no_proxy = no_proxy or _variable("no_proxy")
+    if proxy and "://" not in proxy:
+        proxy = f"http://{proxy}"
+    return None if proxy and no_proxy and _bypassed(access.host, no_proxy) else proxy
+
+
+def _variable(name: str) -> str | None:
+    return os.environ.get(name) or os.environ.get(name.upper()) or None
+
+
+def _proxy_headers(options: Mapping[str, Any], proxy: str | None) -> dict[str, str]:
+    given = {name: value for name, value in options.items() if value}
+    url = urlsplit(proxy or "")
+    if url.username and not url.scheme.startswith("socks"):
+        given.setdefault("proxy_basic_auth", f"{unquote(url.username)}:{unquote(url.password or '')}")
+    if not given:
         return {}
     from urllib3.util import make_headers
 
-    return make_headers(
-        proxy_basic_auth=options.get("proxy_basic_auth"),
-        basic_auth=options.get("basic_auth"),
-        user_agent=options.get("user_agent"),
-    )
+    return make_headers(**given)
 
 
-def _bypassed(host: str, no_proxy: str | None) -> bool:
-    if not no_proxy:
-        return False
-    from kubernetes.client.rest import should_bypass_proxies
+def _bypassed(host: str, no_proxy: str) -> bool:
+    """Whether a server is reached directly: entries are *, hosts, domains, host:port, addresses and networks."""
+    import ipaddress
 
-    return bool(should_bypass_proxies(host, no_proxy))
+    url = urlsplit(host.lower())
+    name, names = url.hostname or "", {url.hostname or "", url.netloc}
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        address = None
+    for entry in filter(None, (part.strip().lower() for part in no_proxy.split(","))):
+        if entry == "*" or any(one == entry.lstrip(".") or one.endswith("." + entry.lstrip(".")) for one in names):
+            return True
+        with suppress(ValueError):
+            if address and address in ipaddress.ip_network(entry, strict=False):
+                return True
+    return False

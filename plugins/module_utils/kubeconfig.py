@@ -1,7 +1,7 @@
 """Kubeconfig files, read fast and reduced to the one context that a task uses.
 
-Follows https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/. The authentication itself
-(exec plugins, OIDC, tokens) is left to the kubernetes package; what it is given holds no other cluster's credentials.
+Follows https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/. What
+is handed on holds no other cluster's credentials.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from .manifests import documents, plain
 _PATHS = {"certificate-authority", "client-certificate", "client-key", "tokenFile"}
 
 
-def renews_credentials() -> bool:
-    """Whether the usual kubeconfig, or a pod, needs the kubernetes package: a guess from its text, before any task."""
+def needs_kubernetes() -> bool:
+    """Whether the usual kubeconfig needs the kubernetes package: a guess from its text, before any task."""
     named = os.environ.get("K8S_AUTH_KUBECONFIG") or os.environ.get("KUBECONFIG") or "~/.kube/config"
     for path in named.split(os.pathsep):
         with suppress(OSError, UnicodeDecodeError), open(os.path.expanduser(path), encoding="utf-8") as stream:
-            text = stream.read()
-            if "exec:" in text or "auth-provider:" in text:
+            if "auth-provider:" in stream.read():
                 return True
-    return "KUBERNETES_SERVICE_HOST" in os.environ
+    return False
 
 
 def is_inline(source: Any) -> bool:
@@ -48,20 +47,23 @@ def read(source: str | Mapping[str, Any] | None) -> dict[str, Any]:
         return merged([plain(source)])
     if source and is_inline(source):
         return merged([_mapping(content) for content in documents(source, "kubeconfig")])
-    if source:
-        paths, named = source.split(os.pathsep), "option kubeconfig"
-    elif os.environ.get("KUBECONFIG"):
-        paths, named = os.environ["KUBECONFIG"].split(os.pathsep), "environment variable KUBECONFIG"
-    else:
-        paths, named = ["~/.kube/config"], "default"
-    found = [os.path.expanduser(path) for path in paths if path]
+    found = located(source)
     present = [path for path in found if os.path.isfile(path)]
     if not present:
+        named = "default"
+        if source or os.environ.get("KUBECONFIG"):
+            named = "option kubeconfig" if source else "environment variable KUBECONFIG"
         raise MeshError(
             f"kubeconfig {os.pathsep.join(found)} ({named}) does not exist; set cluster_kubeconfig in the inventory, "
             f"the option kubeconfig, or K8S_AUTH_KUBECONFIG"
         )
     return merged([_file(path) for path in present])
+
+
+def located(source: str | None) -> list[str]:
+    """The paths of the kubeconfigs that a C(:) separated list names, or of the usual ones."""
+    named = source or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    return [os.path.expanduser(path) for path in named.split(os.pathsep) if path]
 
 
 def _file(path: str) -> dict[str, Any]:

@@ -24,8 +24,9 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
+from ansible_collections.meshfleet.istio.plugins.module_utils import credentials
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
-from ansible_collections.meshfleet.istio.plugins.module_utils.kubeconfig import renews_credentials
+from ansible_collections.meshfleet.istio.plugins.module_utils.kubeconfig import needs_kubernetes
 from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import yaml_loader
 from ansible_collections.meshfleet.istio.plugins.module_utils.run import HOST, Entry, perform
 from ansible_collections.meshfleet.istio.plugins.module_utils.sources import manifests_in
@@ -43,8 +44,9 @@ def _preload() -> None:
         with suppress(ImportError):
             importlib.import_module(needed)
     yaml_loader()
-    if renews_credentials():
-        # Half a second, which a run with plain credentials does not pay and others pay once.
+    credentials.share()
+    if needs_kubernetes():
+        # Half a second, which a run without identity providers does not pay and others pay once.
         with suppress(ImportError):
             importlib.import_module("kubernetes.config")
 

@@ -92,6 +92,7 @@ def secret(value: str, **more: Any) -> Manifest:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_nothing_secret_is_shown(fleet: Fleet, path: str) -> None:
+    server = fleet.lab.cluster("east").server
     run = fleet.play(
         task("resources", definition=secret(SECRET)),
         task("resources", definition=secret(RENEWED)),
@@ -99,10 +100,10 @@ def test_nothing_secret_is_shown(fleet: Fleet, path: str) -> None:
         {**task("resources", definition=json.dumps(secret(SECRET))), "check_mode": True},
         task("resources", definition=secret(RENEWED), state="absent"),
         {
-            **task("resources", definition=secret(SECRET), host=fleet.lab.cluster("east").server, validate_certs=False),
+            **task("resources", definition=secret(SECRET), host=server, api_key=TOKEN, validate_certs=False),
             "ignore_errors": True,
         },
-        settings={"api_key": TOKEN},
+        settings={"password": TOKEN},
         arguments=("-vvvv", "--diff", *PATHS[path]),
     ).ok()
 

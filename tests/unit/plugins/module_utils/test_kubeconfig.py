@@ -12,9 +12,9 @@ import yaml
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
 from ansible_collections.meshfleet.istio.plugins.module_utils.kubeconfig import (
     merged,
+    needs_kubernetes,
     read,
     reduced,
-    renews_credentials,
 )
 
 
@@ -209,23 +209,18 @@ def test_what_is_missing_is_named(content: dict[str, Any], context: str | None, 
 
 
 @pytest.mark.parametrize(
-    ("user", "renewed"),
+    ("user", "needed"),
     [
         ({"token": "t"}, False),
-        ({"exec": {"command": "aws"}}, True),
+        ({"exec": {"command": "aws"}}, False),
         ({"auth-provider": {"name": "oidc"}}, True),
     ],
 )
-def test_whether_credentials_are_renewed(
-    user: dict[str, Any], renewed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_whether_the_kubernetes_package_is_needed(
+    user: dict[str, Any], needed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = {**config("east"), "users": [{"name": "east", "user": user}]}
     path = write(tmp_path / "config", content)
-    assert renews_credentials() is False
+    assert needs_kubernetes() is False
     monkeypatch.setenv("KUBECONFIG", f"/nowhere{os.pathsep}{path}")
-    assert renews_credentials() is renewed
-
-
-def test_a_pod_renews_its_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
-    assert renews_credentials() is True
+    assert needs_kubernetes() is needed

@@ -1,0 +1,254 @@
+"""Credentials from exec plugins: run as kubectl runs them, once for all tasks of a run.
+
+Follows https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+from .errors import MeshError
+
+_SIZE = 8 * 1024 * 1024
+"""Bytes of address space for what is kept; only what is written takes memory."""
+_MARGIN = 10.0
+"""Seconds before its end from which a credential is not used any more."""
+_CLUSTER_INFO = ("server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url", "disable-compression")
+_CONFIG = "client.authentication.k8s.io/exec"
+_SECRET_FLAG = re.compile(r"-+[\w-]*(?:secret|password|token|passphrase)[\w-]*", re.IGNORECASE)
+_TOKEN = re.compile(r"\beyJ[\w-]+\.[\w.-]+|\bk8s-aws-v1\.[\w-]+")
+
+
+class Credential(NamedTuple):
+    """A token, or a certificate with its key (PEM), or both; C(until) is in seconds since the epoch."""
+
+    token: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+    until: float = math.inf
+
+    @property
+    def fresh(self) -> bool:
+        return self.until > time.time()
+
+
+class Memory:
+    """What the forks of a process share: a table, and a lock for each key of it, gone with its holder."""
+
+    def __init__(self) -> None:
+        import mmap
+        import tempfile
+
+        # POSIX locks are taken on a file. This one has no name, and nothing is ever written to it.
+        self._file, path = tempfile.mkstemp(prefix="meshfleet-")
+        os.unlink(path)
+        self._bytes = mmap.mmap(-1, _SIZE)
+
+    @contextmanager
+    def locked(self, place: int) -> Iterator[None]:
+        import fcntl
+
+        fcntl.lockf(self._file, fcntl.LOCK_EX, 1, place)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
+
+    def get(self, key: str) -> dict[str, Any]:
+        with self.locked(0):
+            found: dict[str, Any] = self._table().get(key) or {}
+            return found
+
+    def put(self, key: str, entry: Mapping[str, Any]) -> None:
+        with self.locked(0):
+            text = json.dumps(self._table() | {key: entry}).encode()
+            if len(text) + 8 <= _SIZE:
+                self._bytes[8 : 8 + len(text)] = text
+                self._bytes[:8] = len(text).to_bytes(8, "big")
+
+    def _table(self) -> dict[str, Any]:
+        length = int.from_bytes(self._bytes[:8], "big")
+        # Whoever was killed while it wrote leaves half a table, which is worth no more than none.
+        with suppress(ValueError):
+            table: dict[str, Any] = json.loads(self._bytes[8 : 8 + length] or b"{}")
+            return table
+        return {}
+
+
+_shared: list[Memory] = []
+
+
+def share() -> None:
+    """Makes this process and its later forks run each plugin once. To be called before the first fork."""
+    # Where there is no such memory, each task runs the plugin.
+    with suppress(OSError):
+        if not _shared:
+            _shared.append(Memory())
+
+
+def fetch(
+    plugin: Mapping[str, Any], cluster: Mapping[str, Any], timeout: float, refused: Credential | None = None
+) -> Credential:
+    """The credential that a kubeconfig's exec stanza gives for a cluster, other than one that was C(refused).
+
+    Raises MeshError for a plugin that is missing, fails, hangs for C(timeout) seconds or prints no credential.
+    """
+    if not _shared:
+        return _run(plugin, cluster, timeout)
+    memory = _shared[0]
+    key = hashlib.sha256(json.dumps([plugin, cluster], sort_keys=True, default=str).encode()).hexdigest()
+    asked = time.monotonic()
+    with memory.locked(1 + int(key[:12], 16)):
+        known = memory.get(key)
+        # Who waited for a run that failed does not try the same again, or thirty hosts would wait thirty times.
+        if known.get("failed_at", 0.0) >= asked:
+            raise MeshError(known["failed"])
+        kept = Credential(*known["credential"]) if "credential" in known else None
+        if kept and kept.fresh and kept != refused:
+            return kept
+        try:
+            given = _run(plugin, cluster, timeout)
+        except MeshError as error:
+            memory.put(key, {"failed": str(error), "failed_at": time.monotonic()})
+            raise
+        memory.put(key, {"credential": given})
+        return given
+
+
+def _run(plugin: Mapping[str, Any], cluster: Mapping[str, Any], timeout: float) -> Credential:
+    command, version = plugin.get("command"), plugin.get("apiVersion")
+    if not command or not version:
+        raise MeshError("the exec plugin of the kubeconfig has no command or no apiVersion; correct the kubeconfig")
+    if plugin.get("interactiveMode") == "Always":
+        raise MeshError(
+            f"the exec plugin {command} wants a terminal (interactiveMode: Always) and a task has none; log in by "
+            f"another way, or set IfAvailable where the plugin can do without"
+        )
+    said = _output(plugin, _environment(plugin, cluster), timeout)
+    try:
+        answer = json.loads(said)
+        status = answer["status"]
+        given = (answer["kind"], answer["apiVersion"])
+        credential = Credential(
+            status.get("token"),
+            status.get("clientCertificateData"),
+            status.get("clientKeyData"),
+            _until(status.get("expirationTimestamp")),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        # What it printed is not quoted, and the error not kept: it may be a credential after all.
+        raise MeshError(
+            f"the exec plugin {command} prints no ExecCredential; run it by hand to see what it prints"
+        ) from None
+    if given != ("ExecCredential", version):
+        raise MeshError(
+            f"the exec plugin {command} answers with {given[0]} {given[1]}, the kubeconfig wants ExecCredential "
+            f"{version}; update the plugin, or write the kubeconfig anew"
+        )
+    if not credential.token and not (credential.certificate and credential.key):
+        raise MeshError(
+            f"the exec plugin {command} gave no credential, neither a token nor a certificate with its key; log in "
+            f"again"
+        )
+    return credential
+
+
+def _environment(plugin: Mapping[str, Any], cluster: Mapping[str, Any]) -> dict[str, str]:
+    spec: dict[str, Any] = {"interactive": False}
+    if plugin.get("provideClusterInfo"):
+        spec["cluster"] = _cluster_info(cluster)
+    info = {"apiVersion": plugin["apiVersion"], "kind": "ExecCredential", "spec": spec}
+    added = {entry["name"]: str(entry.get("value") or "") for entry in plugin.get("env") or ()}
+    return {**os.environ, **added, "KUBERNETES_EXEC_INFO": json.dumps(info)}
+
+
+def _cluster_info(cluster: Mapping[str, Any]) -> dict[str, Any]:
+    info = {name: cluster[name] for name in _CLUSTER_INFO if cluster.get(name)}
+    authority = cluster.get("certificate-authority-data")
+    if not authority and cluster.get("certificate-authority"):
+        import base64
+
+        try:
+            with open(cluster["certificate-authority"], "rb") as stream:
+                authority = base64.b64encode(stream.read()).decode()
+        except OSError as error:
+            raise MeshError(f"the certificate-authority of the kubeconfig cannot be read: {error}") from error
+    extensions = (entry["extension"] for entry in cluster.get("extensions") or () if entry.get("name") == _CONFIG)
+    return info | {
+        name: value
+        for name, value in (("certificate-authority-data", authority), ("config", next(extensions, None)))
+        if value
+    }
+
+
+def _output(plugin: Mapping[str, Any], environment: Mapping[str, str], timeout: float) -> bytes:
+    import signal
+    import subprocess
+
+    command = plugin["command"]
+    line = [command, *map(str, plugin.get("args") or ())]
+    streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    try:
+        # In a session of its own it has no terminal to ask questions on, and can be ended with all it started.
+        started = subprocess.Popen(line, env=environment, start_new_session=True, **streams)
+    except OSError as error:
+        hint = f": {' '.join(plugin['installHint'].split())}" if plugin.get("installHint") else ""
+        raise MeshError(
+            f"the exec plugin {command} cannot be run ({error.strerror}); install it, or correct PATH{hint}"
+        ) from error
+    with started:
+        try:
+            said, complaint = started.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(started.pid, signal.SIGKILL)
+            raise MeshError(
+                f"the exec plugin {command} did not end in {timeout:g} seconds; run it by hand to see what it waits "
+                f"for, or raise request_timeout"
+            ) from None
+    if started.returncode:
+        raise MeshError(
+            f"the exec plugin {command} failed with {started.returncode}: {_shown(complaint, plugin)}; run it by hand, "
+            f"and log in again"
+        )
+    return bytes(said)
+
+
+def _shown(complaint: bytes, plugin: Mapping[str, Any]) -> str:
+    """The end of what a plugin complains about, without what the kubeconfig gave it as secret."""
+    text = _TOKEN.sub("***", " ".join(complaint.decode(errors="replace").split()))
+    for secret in sorted(_secrets(plugin), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text[-400:].rstrip(".;") or "it does not say why"
+
+
+def _secrets(plugin: Mapping[str, Any]) -> set[str]:
+    found = {str(entry.get("value") or "") for entry in plugin.get("env") or ()}
+    before = ""
+    for argument in map(str, plugin.get("args") or ()):
+        flag, _, value = argument.partition("=")
+        if _SECRET_FLAG.fullmatch(flag):
+            found.add(value)
+        elif _SECRET_FLAG.fullmatch(before):
+            found.add(argument)
+        before = argument
+    # Shorter values are words like "true", which would blacken what is to be read.
+    return {" ".join(value.split()) for value in found if len(value) > 4}
+
+
+def _until(stamp: str | None) -> float:
+    """Seconds since the epoch; raises ValueError for what is no RFC 3339 time."""
+    from datetime import datetime
+
+    if not stamp:
+        return math.inf
+    # Go writes nanoseconds, which Python does not read before 3.11.
+    whole = re.sub(r"\.\d+", "", stamp).replace("Z", "+00:00")
+    return datetime.fromisoformat(whole).timestamp() - _MARGIN
