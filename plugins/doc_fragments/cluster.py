@@ -10,13 +10,17 @@ class ModuleDocFragment:
 options:
   kubeconfig:
     description:
-      - Path of a kubeconfig, several paths separated by C(:), or a kubeconfig as a mapping.
+      - Path of a kubeconfig, several paths separated by C(:), or a kubeconfig as a mapping or as text.
+      - A path that does not exist from where Ansible was started is looked for as by M(ansible.builtin.copy).
+        A file that is encrypted with Ansible Vault is decrypted in memory.
       - Without it, E(KUBECONFIG), then in a pod its service account, then C(~/.kube/config) is used.
       - Can be set by E(K8S_AUTH_KUBECONFIG).
     type: raw
   context:
     description:
       - Context of the kubeconfig; without it, its current context.
+      - Where the context's user has an exec plugin, the plugin is run once for all tasks of a run, and has
+        O(request_timeout) seconds.
       - Can be set by E(K8S_AUTH_CONTEXT).
     type: str
   host:
@@ -26,7 +30,7 @@ options:
     type: str
   api_key:
     description:
-      - Bearer token.
+      - Bearer token. It replaces the user of the kubeconfig, as do O(username) and O(client_cert).
       - Can be set by E(K8S_AUTH_API_KEY).
     type: str
   username:
@@ -42,35 +46,37 @@ options:
   validate_certs:
     description:
       - Whether the API server's certificate is verified; without it, what the kubeconfig says, else it is.
-      - Can be set by E(K8S_AUTH_VERIFY_SSL).
+      - Can be set by E(K8S_AUTH_VERIFY_SSL) or E(K8S_AUTH_VALIDATE_CERTS).
     type: bool
     aliases: [verify_ssl]
   ca_cert:
     description:
       - File with the certificates of the authorities that are trusted.
-      - Can be set by E(K8S_AUTH_SSL_CA_CERT).
+      - Can be set by E(K8S_AUTH_SSL_CA_CERT) or E(K8S_AUTH_CA_CERT).
     type: path
     aliases: [ssl_ca_cert]
   client_cert:
     description:
       - File with the client certificate.
-      - Can be set by E(K8S_AUTH_CERT_FILE).
+      - Can be set by E(K8S_AUTH_CERT_FILE) or E(K8S_AUTH_CLIENT_CERT).
     type: path
     aliases: [cert_file]
   client_key:
     description:
-      - File with the client certificate's key.
-      - Can be set by E(K8S_AUTH_KEY_FILE).
+      - File with the client certificate's key, if it is not in the same file. The key must not be encrypted.
+      - Can be set by E(K8S_AUTH_KEY_FILE) or E(K8S_AUTH_CLIENT_KEY).
     type: path
     aliases: [key_file]
   proxy:
     description:
-      - URL of an HTTP proxy to the API server.
+      - URL of a proxy to the API server, C(http://), C(https://), or C(socks5://) if the package PySocks is there.
+      - Without it, the C(proxy-url) of the kubeconfig, then E(HTTPS_PROXY) is used.
       - Can be set by E(K8S_AUTH_PROXY).
     type: str
   no_proxy:
     description:
-      - Comma-separated hosts that are reached without the proxy.
+      - Comma-separated hosts, domains, addresses and networks that are reached without the proxy.
+      - Without it, E(NO_PROXY) is used for a proxy from E(HTTPS_PROXY).
       - Can be set by E(K8S_AUTH_NO_PROXY).
     type: str
   proxy_headers:
@@ -84,7 +90,7 @@ options:
         type: str
       basic_auth:
         description:
-          - C(user:password) in the Authorization header that the proxy gets.
+          - C(user:password) for the Authorization header that the proxy gets.
           - Can be set by E(K8S_AUTH_PROXY_HEADERS_BASIC_AUTH).
         type: str
       user_agent:
@@ -94,7 +100,7 @@ options:
         type: str
   persist_config:
     description:
-      - Whether refreshed OIDC tokens are written back to the kubeconfig, which must then be one path.
+      - Whether renewed tokens of an identity provider (C(auth-provider)) are written back to the kubeconfig's file.
       - Can be set by E(K8S_AUTH_PERSIST_CONFIG).
     type: bool
   impersonate_user:
@@ -104,7 +110,7 @@ options:
     type: str
   impersonate_groups:
     description:
-      - Groups to act as a member of.
+      - Groups to act as a member of; they need O(impersonate_user).
       - Can be set by E(K8S_AUTH_IMPERSONATE_GROUPS).
     type: list
     elements: str

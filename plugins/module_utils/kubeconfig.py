@@ -69,9 +69,14 @@ def located(source: str | None) -> list[str]:
 def _file(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as stream:
-            content = list(documents(stream.read(), f"kubeconfig {path}"))
+            return parsed(stream.read(), path)
     except (OSError, UnicodeDecodeError) as error:
         raise MeshError(f"kubeconfig {path} cannot be read: {error}") from error
+
+
+def parsed(text: str, path: str) -> dict[str, Any]:
+    """The kubeconfig that a file holds. Raises MeshError for what is none."""
+    content = list(documents(text, f"kubeconfig {path}"))
     config = content[0] if content else {}
     if not isinstance(config, dict) or not isinstance(config.get("clusters") or [], list):
         raise MeshError(f"kubeconfig {path} is no kubeconfig: it holds no list of clusters")

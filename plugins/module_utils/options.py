@@ -20,14 +20,29 @@ _CLUSTER: Spec = {
     "api_key": {"type": "str", "no_log": True, **_env("K8S_AUTH_API_KEY")},
     "username": {"type": "str", **_env("K8S_AUTH_USERNAME")},
     "password": {"type": "str", "no_log": True, **_env("K8S_AUTH_PASSWORD")},
-    "validate_certs": {"type": "bool", "aliases": ["verify_ssl"], **_env("K8S_AUTH_VERIFY_SSL")},
-    "ca_cert": {"type": "path", "aliases": ["ssl_ca_cert"], **_env("K8S_AUTH_SSL_CA_CERT")},
-    "client_cert": {"type": "path", "aliases": ["cert_file"], **_env("K8S_AUTH_CERT_FILE")},
-    "client_key": {"type": "path", "aliases": ["key_file"], "no_log": False, **_env("K8S_AUTH_KEY_FILE")},
+    "validate_certs": {
+        "type": "bool",
+        "aliases": ["verify_ssl"],
+        **_env("K8S_AUTH_VERIFY_SSL", "K8S_AUTH_VALIDATE_CERTS"),
+    },
+    "ca_cert": {"type": "path", "aliases": ["ssl_ca_cert"], **_env("K8S_AUTH_SSL_CA_CERT", "K8S_AUTH_CA_CERT")},
+    "client_cert": {
+        "type": "path",
+        "aliases": ["cert_file"],
+        **_env("K8S_AUTH_CERT_FILE", "K8S_AUTH_CLIENT_CERT"),
+    },
+    "client_key": {
+        "type": "path",
+        "aliases": ["key_file"],
+        "no_log": False,
+        **_env("K8S_AUTH_KEY_FILE", "K8S_AUTH_CLIENT_KEY"),
+    },
     "proxy": {"type": "str", **_env("K8S_AUTH_PROXY")},
     "no_proxy": {"type": "str", **_env("K8S_AUTH_NO_PROXY")},
     "proxy_headers": {
         "type": "dict",
+        # Else Ansible would look at the variables of the inner options only where a task sets one of them.
+        "apply_defaults": True,
         "options": {
             "proxy_basic_auth": {"type": "str", "no_log": True, **_env("K8S_AUTH_PROXY_HEADERS_PROXY_BASIC_AUTH")},
             "basic_auth": {"type": "str", "no_log": True, **_env("K8S_AUTH_PROXY_HEADERS_BASIC_AUTH")},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -82,6 +83,8 @@ def failure_of(error: MeshError, params: Mapping[str, Any]) -> Result:
 def visible(params: Mapping[str, Any]) -> dict[str, Any]:
     """The options as C(invocation) may show them: no values of Secrets, no credentials of a kubeconfig."""
     shown = dict(params)
+    if shown.get("proxy"):
+        shown["proxy"] = re.sub(r"//[^/@]*@", "//***@", shown["proxy"])
     if is_inline(shown.get("kubeconfig")):
         shown["kubeconfig"] = "(a kubeconfig, redacted)"
     if shown.get("definition") is not None:

@@ -24,9 +24,8 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.meshfleet.istio.plugins.module_utils import credentials
+from ansible_collections.meshfleet.istio.plugins.module_utils import credentials, kubeconfig
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
-from ansible_collections.meshfleet.istio.plugins.module_utils.kubeconfig import needs_kubernetes
 from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import yaml_loader
 from ansible_collections.meshfleet.istio.plugins.module_utils.run import HOST, Entry, perform
 from ansible_collections.meshfleet.istio.plugins.module_utils.sources import manifests_in
@@ -45,7 +44,7 @@ def _preload() -> None:
             importlib.import_module(needed)
     yaml_loader()
     credentials.share()
-    if needs_kubernetes():
+    if kubeconfig.needs_kubernetes():
         # Half a second, which a run without identity providers does not pay and others pay once.
         with suppress(ImportError):
             importlib.import_module("kubernetes.config")
@@ -66,7 +65,7 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         result: dict[str, Any] = super().run(tmp, variables)
         args = self._with_sources(_untagged(self._task.args), variables)
-        args = {**self._inventory_says(args, variables), **args}
+        args = self._with_kubeconfig({**self._inventory_says(args, variables), **args})
         if _in_process(self._task, self._connection, variables):
             result.update(self._run_here(args))
             return result
@@ -100,6 +99,27 @@ class ActionModule(ActionBase):
         elif "clusters" in variables.get("group_names", ()) and not args.get("kubeconfig"):
             said["context"] = os.environ.get("K8S_AUTH_CONTEXT") or host
         return cast("dict[str, Any]", _untagged(said))
+
+    def _with_kubeconfig(self, args: dict[str, Any]) -> dict[str, Any]:
+        """Paths as the controller knows them; what a vault holds is passed on decrypted and never written."""
+        named = args.get("kubeconfig")
+        local = self._connection.transport == "local"
+        if not local or not named or not isinstance(named, str) or kubeconfig.is_inline(named):
+            return args
+        # Ansible runs ordinary modules in the playbook's folder: what is relative must not be so any more.
+        paths = [
+            os.path.abspath(path) if os.path.exists(path) else self._found("files", path)
+            for path in kubeconfig.located(named)
+        ]
+        if not any(os.path.isfile(path) and _is_vault(path) for path in paths):
+            return {**args, "kubeconfig": os.pathsep.join(paths)}
+        configs = [kubeconfig.parsed(self._read(path), path) for path in paths]
+        return {**args, "kubeconfig": kubeconfig.merged(configs)}
+
+    def _found(self, folder: str, path: str) -> str:
+        with suppress(AnsibleError):
+            return str(self._find_needle(folder, path))  # type: ignore[no-untyped-call]
+        return path
 
     def _with_sources(self, args: dict[str, Any], variables: Variables) -> dict[str, Any]:
         """Files and templates are the controller's: read here, vault and all, and passed on as definition."""
@@ -174,6 +194,11 @@ class ActionModule(ActionBase):
     def _progress(self, message: str) -> None:
         if not self._task.no_log:
             display.display(message[:100])
+
+
+def _is_vault(path: str) -> bool:
+    with open(path, "rb") as stream:
+        return stream.read(14) == b"$ANSIBLE_VAULT"
 
 
 def _in_process(task: Any, connection: Any, variables: Variables) -> bool:
