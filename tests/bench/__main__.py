@@ -26,6 +26,8 @@ from pathlib import Path
 from statistics import median
 from urllib.parse import urlsplit
 
+import yaml
+
 from tests.bench.cases import MANY, OURS, SINGLE, Contestant, Place, Task, manifests, nothing, play, repeated
 from tests.bench.delay import delayed
 from tests.bench.life import STEPS, WAYS, files
@@ -359,7 +361,56 @@ def lives(bench: Bench, count: int, milliseconds: int) -> dict[tuple[str, str], 
     return taken
 
 
-PARTS = {"site": site, "many": many, "single": single, "life": life}
+HOSTS = 30
+
+
+def fleet(bench: Bench) -> tuple[Table, list[Aim]]:
+    """Many hosts, few clusters: each host is a client of its own, the API servers carry what many would."""
+    inventory = bench.folder / "fleet"
+    shutil.copytree(ROOT / "inventories" / "lab", inventory)
+    hosts = yaml.safe_load((inventory / "hosts.yml").read_text(encoding="utf-8"))["clusters"]["hosts"]
+    names = sorted(hosts)
+    many_hosts = {
+        f"host-{number:02}": {**hosts[name], "cluster_name": name, "cluster_context": name}
+        for number in range(HOSTS)
+        for name in (names[number % len(names)],)
+    }
+    (inventory / "hosts.yml").write_text(json.dumps({"clusters": {"hosts": many_hosts}}), encoding="utf-8")
+    program = Path(sys.executable).with_name("ansible-playbook")
+    rows = []
+    for forks in (5, HOSTS):
+        # Hosts that are the same cluster are no mesh, which the role topology would say.
+        argv: list[str | Path] = [
+            program,
+            "site.yml",
+            "-i",
+            inventory,
+            "--skip-tags",
+            "topology",
+            "--forks",
+            str(forks),
+        ]
+        samples = [fleet_run(bench, argv) for _number in range(bench.rounds)]
+        whole = summary(samples)
+        rows.append(
+            (str(forks), seconds(whole.seconds), requests(whole.requests), str(whole.writes), f"{whole.mebibytes:.0f}")
+        )
+    notes = (
+        f"The site's second run on {HOSTS} inventory hosts that are {len(names)} clusters in turn. Seconds of the whole"
+        " command; the machine runs the API servers, too. MiB is the largest process; forks share most of it."
+    )
+    columns = ("forks", "seconds", "requests", "writes", "MiB")
+    return Table(f"A fleet of {HOSTS} hosts, unchanged", notes, columns, rows), []
+
+
+def fleet_run(bench: Bench, argv: Sequence[str | Path]) -> Sample:
+    since = {name: bench.lab.audit_position(name) for name in CLUSTERS}
+    whole = measured(argv, ROOT, bench.folder / "fleet.log", bench.environment)
+    asked = sum((requests_of(bench.lab, name, OURS, since[name]) for name in CLUSTERS), Counter[str]())
+    return replace(whole, requests=asked)
+
+
+PARTS = {"site": site, "many": many, "single": single, "life": life, "fleet": fleet}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
