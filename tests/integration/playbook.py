@@ -124,7 +124,7 @@ def ansible_playbook(playbook: Path | str, *arguments: str, environment: Mapping
         done = subprocess.run(
             command,
             cwd=ROOT,
-            env=_environment(record) | dict(environment or {}),
+            env=clean_environment(record) | dict(environment or {}),
             capture_output=True,
             text=True,
             check=False,
@@ -137,7 +137,7 @@ def ansible_playbook(playbook: Path | str, *arguments: str, environment: Mapping
     return Run(done.returncode, done.stdout, done.stderr, seconds, results, recap)
 
 
-def _environment(record: Path) -> dict[str, str]:
+def clean_environment(record: Path) -> dict[str, str]:
     foreign = ("ANSIBLE_", "K8S_AUTH_", "MESHFLEET_", "KUBE", "ISTIOCTL", "PYTHONPATH")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return kept | {

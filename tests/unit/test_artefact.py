@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -74,9 +75,18 @@ def test_the_installed_site_parses(installed: Path) -> None:
     run("ansible-playbook", "meshfleet.istio.site", "-i", "localhost,", "--syntax-check", folder=installed)
 
 
-def test_the_installed_modules_and_the_callback_are_documented(installed: Path) -> None:
+def test_the_installed_modules_and_plugins_are_documented(installed: Path) -> None:
     plugins = installed / "ansible_collections" / "meshfleet" / "istio" / "plugins"
     modules = [f"meshfleet.istio.{path.stem}" for path in sorted((plugins / "modules").glob("*.py"))]
     assert modules
     run("ansible-doc", *modules, folder=installed)
     run("ansible-doc", "--type", "callback", "meshfleet.istio.summary", folder=installed)
+    run("ansible-doc", "--type", "inventory", "meshfleet.istio.kubeconfig", folder=installed)
+
+
+def test_the_installed_inventory_plugin_reads_a_kubeconfig(installed: Path, tmp_path: Path) -> None:
+    context = {"name": "east", "context": {"cluster": "east", "user": "east"}}
+    (tmp_path / "config").write_text(json.dumps({"kind": "Config", "contexts": [context]}))
+    (tmp_path / "kubeconfig.yml").write_text("plugin: meshfleet.istio.kubeconfig\npaths: [config]\n")
+    listed = json.loads(run("ansible-inventory", "-i", tmp_path / "kubeconfig.yml", "--list", folder=installed))
+    assert listed["clusters"]["hosts"] == ["east"]
