@@ -118,12 +118,18 @@ options:
     description: What the cluster is called in messages; without it, the inventory name of the host.
     type: str
   request_timeout:
-    description: Seconds after which a request without an answer is given up.
+    description:
+      - Seconds after which a request without an answer is given up.
+      - All requests of a task together lose at most four times as many seconds to passing failures and the pauses after
+        them. After that no request is tried again, and none is begun.
     type: float
     default: 30.0
   retries:
     description:
-      - How often a request is tried again after a passing failure (connection errors, 429, 500, 502, 503, 504).
+      - How often a request is tried again after a passing failure (connection errors, an answer that is cut off, 429,
+        500, 502, 503, 504). The pause is the server's C(Retry-After), at most O(request_timeout), or else grows from
+        0.2 to 5 seconds.
+      - A server that gives no answer for 8 seconds is not asked again, nor is one whose refusal took that long.
     type: int
     default: 3
 requirements:

@@ -22,6 +22,8 @@ class ApiError(MeshError):
     message: str
     causes: tuple[dict[str, Any], ...] = ()
     retry_after: float | None = None
+    maybe_done: bool = False
+    """Whether an earlier try of the same request got no answer, and so may have been fulfilled."""
 
     def __str__(self) -> str:
         return self.message
@@ -41,6 +43,10 @@ class ApiError(MeshError):
 
 class Unreachable(MeshError):
     """No answer from the API server within the bound."""
+
+
+class NotSent(Unreachable):
+    """The task lost so much time to failures that this request was not even tried."""
 
 
 class PartlyApplied(MeshError):

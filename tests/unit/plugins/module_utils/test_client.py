@@ -1,142 +1,188 @@
-"""What is read from the server's answers, and how long to wait before asking again."""
+"""Requests that are tried again, on a transport that fails as it is told."""
 
 from __future__ import annotations
 
 import json
-import ssl
+from collections.abc import Iterator
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-import urllib3
+from urllib3 import HTTPHeaderDict
 
-from ansible_collections.meshfleet.istio.plugins.module_utils.client import (
-    _final,
-    _pause,
-    _refusal,
-    _root,
-    _warnings,
-)
-from ansible_collections.meshfleet.istio.plugins.module_utils.errors import ApiError
+from ansible_collections.meshfleet.istio.plugins.module_utils.client import Bounds, Cluster
+from ansible_collections.meshfleet.istio.plugins.module_utils.connection import Connection
+from ansible_collections.meshfleet.istio.plugins.module_utils.errors import ApiError, NotSent, Unreachable
+from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import Kind, known
+from ansible_collections.meshfleet.istio.plugins.module_utils.transport import Call, NoAnswer, Reply
+
+RESET = ConnectionResetError(104, "Connection reset by peer")
+
+
+def config_maps() -> Kind:
+    kind = known("v1", "ConfigMap")
+    assert kind is not None
+    return kind
+
+
+def reply(code: int, body: Any = None, **headers: str) -> Reply:
+    return Reply(code, HTTPHeaderDict({name.replace("_", "-"): text for name, text in headers.items()}), _bytes(body))
+
+
+def _bytes(body: Any) -> bytes:
+    return body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
+
+
+def refused(code: int, reason: str = "", message: str = "no", **headers: str) -> Reply:
+    return reply(code, {"kind": "Status", "reason": reason, "message": message}, **headers)
+
+
+class Scripted(Cluster):
+    """A cluster whose transport gives one answer after the other, and that only notes how long it would sleep."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: Reply | Exception, **bounds: Any) -> None:
+        self.slept: list[float] = []
+        self.calls: list[Call] = []
+        super().__init__(Connection("http://api", "", None), Bounds(**bounds), self.slept.append)
+        script: Iterator[Reply | Exception] = iter(answers)
+
+        def exchange(call: Call, timeout: float, patience: float) -> Reply:
+            self.calls.append(call)
+            answer = next(script)
+            if isinstance(answer, Exception):
+                raise NoAnswer(answer)
+            return answer
+
+        monkeypatch.setattr(self._transport, "exchange", exchange)
+
+    @property
+    def queries(self) -> list[dict[str, str]]:
+        return [dict(parse_qsl(urlsplit(call.path).query)) for call in self.calls]
 
 
 @pytest.mark.parametrize(
-    ("headers", "texts"),
+    "failure",
     [
-        ([], ()),
-        (['299 - "v1beta1 is deprecated"'], ("v1beta1 is deprecated",)),
-        (['299 - "one", 299 - "two"', '299 kube "three"'], ("one", "two", "three")),
-        ([r'299 - "unknown field \"spec.a\" \\ b"'], (r'unknown field "spec.a" \ b',)),
-        (['199 - "of another code"'], ()),
-        (["299 - unquoted"], ()),
+        RESET,
+        refused(429, Retry_After="0"),
+        refused(500),
+        refused(503),
+        reply(504, b"upstream request timeout"),
+        reply(200, b'{"items": ['),
+        reply(200, b""),
     ],
 )
-def test_warnings(headers: list[str], texts: tuple[str, ...]) -> None:
-    assert _warnings(headers) == texts
+def test_a_failure_that_passes_is_not_seen(monkeypatch: pytest.MonkeyPatch, failure: Reply | Exception) -> None:
+    cluster = Scripted(monkeypatch, failure, failure, reply(200, {"a": 1}, Warning='299 - "old"'))
+    answer = cluster.request("GET", "/x")
+    assert (answer.body, answer.warnings, len(cluster.slept)) == ({"a": 1}, ("old",), 2)
 
 
-def status(**more: Any) -> bytes:
-    return json.dumps({"kind": "Status", "apiVersion": "v1", **more}).encode()
+def test_the_last_failure_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Scripted(monkeypatch, refused(500), RESET, refused(503, message="overloaded"), retries=2)
+    with pytest.raises(ApiError, match="overloaded"):
+        cluster.request("GET", "/x")
+    cluster = Scripted(monkeypatch, refused(500), RESET, retries=1)
+    with pytest.raises(Unreachable, match="ends connections before it has answered"):
+        cluster.request("GET", "/x")
 
 
-def test_a_status_is_read() -> None:
-    cause = {"reason": "FieldManagerConflict", "field": ".spec"}
-    error = _refusal(409, status(reason="Conflict", message="no", details={"causes": [cause]}))
-    assert (error.code, error.reason, error.message, error.causes, error.retry_after) == (
-        409,
-        "Conflict",
-        "no",
-        (cause,),
-        None,
-    )
+def test_what_the_server_refuses_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Scripted(monkeypatch, refused(422))
+    with pytest.raises(ApiError):
+        cluster.request("GET", "/x")
+    assert cluster.slept == []
+
+
+def test_all_requests_of_a_task_share_one_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = refused(429, Retry_After="1000")
+    cluster = Scripted(monkeypatch, busy, busy, reply(200), busy, busy, timeout=10.0)
+    clock = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal clock
+        cluster.slept.append(seconds)
+        clock += seconds
+
+    monkeypatch.setattr(cluster, "_sleep", sleep)
+    monkeypatch.setattr("time.monotonic", lambda: clock)
+    assert cluster.request("GET", "/x").body == {}
+    with pytest.raises(ApiError, match="no"):
+        cluster.request("GET", "/y")
+    with pytest.raises(NotSent, match="lost more than 40 s in this task"):
+        cluster.request("GET", "/z")
+    assert cluster.slept == [10.0, 10.0, 10.0]
+    assert [call.path for call in cluster.calls] == ["/x", "/x", "/x", "/y", "/y"]
+
+
+MANIFEST = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "b"}}
+
+
+@pytest.mark.parametrize("reason", ["Conflict", "AlreadyExists"])
+def test_an_apply_that_lost_a_race_is_tried_again(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
+    cluster = Scripted(monkeypatch, refused(409, reason), reply(200, MANIFEST))
+    assert cluster.apply(config_maps(), MANIFEST, dry_run=False, force=False).body == MANIFEST
+
+
+def test_a_write_at_a_resource_version_that_is_over_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Scripted(monkeypatch, refused(409, "Conflict"))
+    with pytest.raises(ApiError):
+        cluster.request("PATCH", "/x", None, {}, "application/merge-patch+json")
+
+
+REPLACED = refused(409, "Conflict", "Precondition failed: UID in precondition: 1, UID in object meta: 2")
+GONE = refused(404, "NotFound", 'configmaps "a" not found')
+
+
+@pytest.mark.parametrize("answers", [(GONE,), (RESET, GONE), (RESET, REPLACED), (refused(504), REPLACED)])
+def test_what_is_gone_is_deleted(monkeypatch: pytest.MonkeyPatch, answers: tuple[Reply | Exception, ...]) -> None:
+    cluster = Scripted(monkeypatch, *answers)
+    assert cluster.delete(config_maps(), "b", "a", uid="1").body is None
+
+
+@pytest.mark.parametrize("answers", [(REPLACED,), (refused(429, Retry_After="0"), REPLACED)])
+def test_what_somebody_replaced_is_not(monkeypatch: pytest.MonkeyPatch, answers: tuple[Reply | Exception, ...]) -> None:
+    cluster = Scripted(monkeypatch, *answers)
+    with pytest.raises(ApiError, match="another object of that name has taken its place"):
+        cluster.delete(config_maps(), "b", "a", uid="1")
+
+
+def page(*names: str, more: str = "") -> Reply:
+    metadata = {"resourceVersion": "7"} | ({"continue": more} if more else {})
+    return reply(200, {"items": [{"metadata": {"name": name}} for name in names], "metadata": metadata})
+
+
+EXPIRED = refused(410, "Expired")
+
+
+def test_pages_are_one_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Scripted(monkeypatch, page("a", more="x"), page("b"))
+    items, version = cluster.list(config_maps(), "n", labels="l=1")
+    assert ([item["metadata"]["name"] for item in items], version) == (["a", "b"], "7")
+    assert items[0]["kind"] == "ConfigMap"
+    first = {"limit": "500", "labelSelector": "l=1"}
+    assert cluster.queries == [first, first | {"continue": "x"}]
 
 
 @pytest.mark.parametrize(
-    ("body", "message"),
+    ("answers", "limits"),
     [
-        (b"404 page not found\n", "404 page not found"),
-        (b"", "HTTP 503"),
-        (b"x" * 1000, "x" * 300),
-        (b"\xff", "�"),
-        (b"[1]", "[1]"),
-        (status(), "HTTP 503"),
-        (status(message="", details=None), "HTTP 503"),
+        ((page("old", more="x"), EXPIRED, page("a", more="y"), page("b")), ["500", "500", "500", "500"]),
+        (
+            (page("old", more="x"), EXPIRED, page("older", more="y"), EXPIRED, page("a", "b")),
+            ["500", "500", "500", "500", None],
+        ),
     ],
 )
-def test_any_other_answer_is_a_refusal_too(body: bytes, message: str) -> None:
-    error = _refusal(503, body)
-    assert (error.code, error.message, error.causes) == (503, message, ())
+def test_a_list_that_expired_begins_again(
+    monkeypatch: pytest.MonkeyPatch, answers: tuple[Reply, ...], limits: list[str | None]
+) -> None:
+    cluster = Scripted(monkeypatch, *answers)
+    assert [item["metadata"]["name"] for item in cluster.list(config_maps())[0]] == ["a", "b"]
+    assert [query.get("limit") for query in cluster.queries] == limits
 
 
-@pytest.mark.parametrize(
-    ("header", "details", "seconds"),
-    [
-        (None, {}, None),
-        ("3", {}, 3.0),
-        (None, {"retryAfterSeconds": 5}, 5.0),
-        ("3", {"retryAfterSeconds": 5}, 3.0),
-        ("Wed, 21 Oct 2026 07:28:00 GMT", {"retryAfterSeconds": 5}, 5.0),
-        ("soon", {}, None),
-    ],
-)
-def test_when_to_come_again(header: str | None, details: dict[str, int], seconds: float | None) -> None:
-    assert _refusal(429, status(message="no", details=details), header).retry_after == seconds
-
-
-@pytest.mark.parametrize(
-    ("after", "seconds"),
-    [(2.0, 2.0), (0.0, 0.0), (3600.0, 30.0)],
-)
-def test_the_servers_word_on_a_pause_counts_up_to_a_bound(after: float, seconds: float) -> None:
-    assert _pause(0, ApiError(429, "", "", retry_after=after)) == seconds
-
-
-@pytest.mark.parametrize("attempt", range(8))
-def test_pauses_grow_with_jitter_up_to_a_bound(attempt: int) -> None:
-    middle = min(0.2 * 2**attempt, 5.0)
-    assert middle * 0.7 <= _pause(attempt, None) <= middle * 1.3
-
-
-@pytest.mark.parametrize(
-    ("message", "unknown", "namespace"),
-    [
-        ("404 page not found", True, False),
-        ("the server could not find the requested resource", True, False),
-        ('namespaces "a" not found', False, True),
-        ('configmaps "a" not found', False, False),
-    ],
-)
-def test_what_a_404_means(message: str, unknown: bool, namespace: bool) -> None:
-    error = ApiError(404, "NotFound", message)
-    assert (error.unknown_kind, error.missing_namespace) == (unknown, namespace)
-    other = ApiError(403, "Forbidden", message)
-    assert (other.unknown_kind, other.missing_namespace) == (False, False)
-
-
-def wrapped(cause: Exception) -> Exception:
-    """As urllib3 hands on what went wrong below it."""
-    pool: Any = None
-    return urllib3.exceptions.MaxRetryError(pool, "/", urllib3.exceptions.ProtocolError("aborted", cause))
-
-
-@pytest.mark.parametrize("cause", [ConnectionRefusedError("no"), ssl.SSLCertVerificationError("no"), OSError("no")])
-def test_the_innermost_cause_is_told(cause: Exception) -> None:
-    assert _root(wrapped(cause)) is cause
-
-
-def test_causes_that_go_round_end() -> None:
-    first, second = OSError("a"), OSError("b")
-    first.__cause__, second.__cause__ = second, first
-    assert _root(first) in (first, second)
-
-
-@pytest.mark.parametrize(
-    ("cause", "final"),
-    [
-        (ssl.SSLCertVerificationError("not trusted"), True),
-        (ConnectionRefusedError("no"), False),
-        (ConnectionResetError("no"), False),
-        (TimeoutError("no"), False),
-    ],
-)
-def test_only_what_cannot_get_better_is_final(cause: Exception, final: bool) -> None:
-    assert _final(wrapped(cause)) is final
+def test_a_list_that_expires_for_ever_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Scripted(monkeypatch, EXPIRED, EXPIRED, EXPIRED)
+    with pytest.raises(ApiError):
+        cluster.list(config_maps())
