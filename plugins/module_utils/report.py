@@ -65,16 +65,13 @@ def redacted(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest; of a Secret, the names of its values only."""
     if manifest.get("kind") != "Secret":
         return dict(manifest)
-    return {
-        key: _hidden(value, "")
-        if key in ("data", "stringData")
-        else _without_last_applied(value)
-        if key == "metadata"
-        else value
-        for key, value in manifest.items()
-    }
+    metadata = manifest.get("metadata")
+    shown = {key: value if key in _PLAIN else _hidden(value, "") for key, value in manifest.items()}
+    return shown | ({"metadata": _without_last_applied(metadata)} if isinstance(metadata, Mapping) else {})
 
 
+_PLAIN = ("apiVersion", "kind", "type", "immutable")
+"""Fields of a Secret whose values are none. Another may be a misspelt C(data)."""
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 

@@ -136,6 +136,12 @@ def test_redacted_keeps_names_and_everything_but_values() -> None:
     assert redacted(config(data={"x": "1"})) == config(data={"x": "1"})
 
 
+def test_a_misspelt_field_of_a_secret_may_hold_one() -> None:
+    given = {"kind": "Secret", "type": "Opaque", "metadata": "none", "dada": {"key": "value"}, "stringdata": "value"}
+    hidden = {"metadata": "(secret)", "dada": {"key": "(secret)"}, "stringdata": "(secret)"}
+    assert redacted(given) == given | hidden
+
+
 @pytest.mark.parametrize(
     ("actions", "text"),
     [
