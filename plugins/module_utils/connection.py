@@ -111,7 +111,7 @@ def _access(params: Mapping[str, Any], folder: str, refused: Credential | None) 
     user = (chosen["users"][0].get("user") or {}) if chosen["users"] else {}
     acting = {name: value for name, value in user.items() if name == "as" or name.startswith("as-")}
     if identified:
-        return _static(context, cluster, acting, folder)
+        return _static(context, cluster, {}, folder)._replace(acting=acting)
     if "auth-provider" in user:
         return _provided(params, chosen, folder)._replace(acting=acting)
     if "exec" not in user:

@@ -104,9 +104,9 @@ def fetch(
     if not _shared:
         return _run(plugin, cluster, timeout)
     memory = _shared[0]
-    key = hashlib.sha256(json.dumps([plugin, cluster], sort_keys=True, default=str).encode()).hexdigest()
+    key = _key(plugin, cluster)
     asked = time.monotonic()
-    with memory.locked(1 + int(key[:12], 16)):
+    with memory.locked(_place(key)):
         known = memory.get(key)
         # Who waited for a run that failed does not try the same again, or thirty hosts would wait thirty times.
         if known.get("failed_at", 0.0) >= asked:
@@ -121,6 +121,15 @@ def fetch(
             raise
         memory.put(key, {"credential": given})
         return given
+
+
+def _key(plugin: Mapping[str, Any], cluster: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([plugin, cluster], sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _place(key: str) -> int:
+    """Where the lock of a key is; 0 is the table's."""
+    return 1 + int(key[:12], 16)
 
 
 def _run(plugin: Mapping[str, Any], cluster: Mapping[str, Any], timeout: float) -> Credential:
