@@ -26,7 +26,9 @@ ROLE_OF = {
     "cross_cluster": "cross_cluster_gateway",
     "security": "security",
     "telemetry": "telemetry",
+    "uninstall": "uninstall",
 }
+SITE = [name for name in ROLE_OF if name != "uninstall"]
 
 
 def load(path: Path) -> Any:
@@ -93,7 +95,7 @@ def test_a_play_is_one_role_on_any_target(playbook: str, role: str) -> None:
 def test_the_sites_only_import() -> None:
     assert [list(play) for play in load(ROOT / "site.yml")] == [["name", "ansible.builtin.import_playbook"]]
     imported = [play["ansible.builtin.import_playbook"] for play in load(ROOT / "playbooks/site.yml")]
-    assert imported == [f"meshfleet.istio.{name}" for name in ROLE_OF]
+    assert imported == [f"meshfleet.istio.{name}" for name in SITE]
 
 
 @pytest.mark.parametrize("inventory", INVENTORIES)
@@ -166,6 +168,13 @@ def rendered(role: str, **variables: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("role", [role for role in ROLES if (ROOT / "roles" / role / "templates").is_dir()])
 def test_the_defaults_apply_nothing(role: str) -> None:
     assert rendered(role) == []
+
+
+def test_the_crds_to_remove_are_istios() -> None:
+    found = {
+        manifest["metadata"]["name"] for manifest in rendered("uninstall", uninstall_custom_resource_definitions=True)
+    }
+    assert found == {f"{kind.plural}.{kind.group}" for kind in ISTIO_KINDS.values()}
 
 
 @pytest.mark.parametrize(
