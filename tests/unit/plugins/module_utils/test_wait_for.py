@@ -1,0 +1,56 @@
+"""The option wait_for: which expressions are taken, and when they are true."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
+from ansible_collections.meshfleet.istio.plugins.module_utils.wait_for import asked, condition
+from tests.unit.plugins.module_utils.case_files import listed
+
+
+@pytest.mark.parametrize("case", listed("wait_for"))
+def test_truth(case: dict[str, Any]) -> None:
+    assert condition(case["wait_for"]).missing({"kind": "Any", "metadata": {}, **case["live"]}) == case["reason"]
+
+
+@pytest.mark.parametrize("case", listed("wait_for_refused"))
+def test_refusals(case: dict[str, Any]) -> None:
+    with pytest.raises(MeshError) as refused:
+        condition(case["wait_for"])
+    assert case["said"] in str(refused.value)
+    assert str(refused.value).endswith("Nothing was applied.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'spec.replicas == "status".readyReplicas',
+        'metadata.name == "app-name"',
+        "sort_by(status.conditions, &type)[0].status == 'True'",
+        "not_null(status.a, status.b, status.c)",
+        "a == b",
+    ],
+)
+def test_what_only_looks_wrong_is_taken(text: str) -> None:
+    assert condition(text).text == text
+
+
+@pytest.mark.parametrize(
+    ("params", "present", "said"),
+    [
+        ({"wait": False, "wait_for": "status.phase"}, True, "wait_for and wait: false contradict each other"),
+        ({"wait": True, "wait_for": "status.phase"}, False, "wait_for goes with state: present only"),
+        ({"wait": True, "wait_for": ""}, True, "wait_for is empty"),
+    ],
+)
+def test_options_that_contradict_each_other(params: dict[str, Any], present: bool, said: str) -> None:
+    with pytest.raises(MeshError, match=said):
+        asked(params, present)
+
+
+@pytest.mark.parametrize("params", [{"wait": False}, {"wait": True, "wait_for": None}])
+def test_nothing_is_asked_for(params: dict[str, Any]) -> None:
+    assert asked(params, True) is None
