@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from . import messages
 from .client import Cluster
-from .errors import ApiError, MeshError, PartlyApplied, Unreachable
+from .errors import ApiError, MeshError, NotSent, PartlyApplied, Unreachable
 from .kinds import DEFINITION, Kind
 from .manifests import SCOPE_LABEL, Identity, Manifest, identity, labelled, placed, without_duplicates
 from .observe import Observed, each, listings, observe, resolve, scope_listings, served_instead
@@ -20,6 +20,7 @@ from .schema import schema
 from .takeover import taken_over
 from .verify import delete, verified, verified_late
 from .wait import Deadline, Progress, Target, deadline, finalizers, wait_gone, wait_ready
+from .wait_for import Condition
 
 
 class Wish(NamedTuple):
@@ -54,11 +55,15 @@ class Outcome(NamedTuple):
 
 
 class Pace(NamedTuple):
-    """C(check) writes nothing; C(wait) is the bound in seconds on waiting for readiness, None for not waiting."""
+    """C(check) writes nothing; C(wait) is the bound in seconds on waiting for readiness, None for not waiting.
+
+    C(wanted) must become true of each object that is wished for.
+    """
 
     check: bool
     wait: Deadline | None
     progress: Progress
+    wanted: Condition | None = None
 
 
 def converge(cluster: Cluster, wish: Wish, pace: Pace) -> Outcome:
@@ -70,7 +75,7 @@ def converge(cluster: Cluster, wish: Wish, pace: Pace) -> Outcome:
         actions, said = _applied(cluster, actions, deferred, pace)
         warnings += said
         if pace.wait:
-            _waited(cluster, actions, wish, pace.wait, pace.progress)
+            _waited(cluster, actions, wish, pace, pace.wait)
     return Outcome(actions, list(dict.fromkeys(warnings)))
 
 
@@ -220,6 +225,8 @@ def _write(cluster: Cluster, action: Action) -> tuple[Action, tuple[str, ...], s
         answer = cluster.apply(action.kind, action.desired or {}, dry_run=False, force=action.force)
     except ApiError as error:
         return action, (), messages.refusal(key, action.kind, error, lambda kind: schema(cluster, kind))
+    except NotSent as error:
+        return action, (), f"{key}: {error}"
     except Unreachable as error:
         return action, (), f"{key}: {error}; whether this write arrived is not known, a rerun finds out"
     except MeshError as error:
@@ -261,12 +268,14 @@ def _partly(failure: str, run: _Run) -> MeshError:
     return PartlyApplied(f"{failure}. Done so far: {summary(rows)}.{left} A rerun goes on from here", rows)
 
 
-def _waited(cluster: Cluster, actions: Sequence[Action], wish: Wish, until: Deadline, progress: Progress) -> None:
+def _waited(cluster: Cluster, actions: Sequence[Action], wish: Wish, pace: Pace, until: Deadline) -> None:
     try:
-        wait_ready(cluster, _targets(actions) if wish.present else [], until, progress)
-        wait_gone(cluster, _held(actions), until, progress)
+        if wish.present:
+            wait_ready(cluster, _targets(actions, bool(pace.wanted)), until, pace.progress, pace.wanted)
+        wait_gone(cluster, _held(actions), until, pace.progress)
     except MeshError as error:
-        raise PartlyApplied(str(error), [row(action) for action in actions]) from error
+        text = messages.access(error) if isinstance(error, ApiError) and error.code in (401, 403) else str(error)
+        raise PartlyApplied(f"{text}. Everything was applied.", [row(action) for action in actions]) from error
 
 
 def _held(actions: Sequence[Action]) -> list[Target]:
@@ -282,12 +291,15 @@ def _dying(action: Action) -> Mapping[str, Any] | None:
     return answer if answer and "deletionTimestamp" in (answer.get("metadata") or {}) else None
 
 
-def _targets(actions: Sequence[Action]) -> list[Target]:
-    """What was written and becomes ready later, and what was not but is not ready."""
+def _targets(actions: Sequence[Action], every: bool) -> list[Target]:
+    """What was written and becomes ready later, and what was not but is not ready; C(every) object by request."""
     return [
         Target(action.kind, action.identity)
         for action in actions
-        if action.verb is not Verb.DELETE
-        and waits(action.kind.kind)
-        and (action.live is None or action.verb is not Verb.UNCHANGED or unready(action.live))
+        if action.verb is not Verb.DELETE and (every or _becomes_ready(action))
     ]
+
+
+def _becomes_ready(action: Action) -> bool:
+    seen = action.live if action.verb is Verb.UNCHANGED else action.after
+    return bool((action.verb is not Verb.UNCHANGED and waits(action.kind)) or (seen and unready(seen)))

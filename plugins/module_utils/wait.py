@@ -1,21 +1,41 @@
-"""Waits by LIST and WATCH until objects are ready, and says what is missing."""
+"""Waits by LIST and WATCH until objects are ready, and says what is missing.
+
+Threads ask, the caller's thread counts the seconds: so a server that is slow, or does not answer at all, cannot make
+a wait last longer than its bound. See https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes.
+"""
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from .client import Cluster
 from .errors import ApiError, MeshError, Unreachable
-from .kinds import Kind, known
+from .kinds import TABLE, Kind
 from .manifests import Identity, identity
-from .readiness import pod_trouble, unready
+from .readiness import hopeless, unready
+from .reasons import WORKLOADS, explained
+from .telling import Teller
+from .wait_for import Condition
 
 Progress = Callable[[str], None]
-_SLICE = 5.0
-"""Seconds after which a watch that saw nothing reports progress."""
+
+_LOOK = 2.0
+"""Seconds for a look at what is there when the time was over before the wait began."""
+_DIAGNOSIS = 3.0
+"""Seconds that finding the reasons may take once the time is over."""
+_SHARED_SLICE = 2.0
+"""Seconds of a watch when there are more groups than connections, so that each group gets its turn."""
+_PAUSE = 0.5
+"""Seconds before asking again a server that ends watches at once or does not answer."""
+_EXPLAINED = 5
+"""Objects whose reasons are looked for in the cluster."""
+_PAGE = 500
 
 
 class Target(NamedTuple):
@@ -42,38 +62,18 @@ class Deadline(NamedTuple):
 
 
 def deadline(seconds: float) -> Deadline:
+    """The bound that begins now. Raises MeshError for one that is over before it begins."""
+    if seconds < 0:
+        raise MeshError(f"wait_timeout must not be negative, it is {seconds:.0f}. Nothing was applied.")
     return Deadline(seconds, time.monotonic())
 
 
-def wait_ready(cluster: Cluster, targets: Iterable[Target], until: Deadline, progress: Progress) -> None:
-    """Returns when all targets are ready.
+class Finding(NamedTuple):
+    """Why an object is not yet what it is waited for, and the object as it was seen; C(final) when it never will be."""
 
-    Raises MeshError with the reasons found in the cluster when the time is over.
-    """
-    for group in _groups(targets):
-        reasons = _until(cluster, group, Judge("does not exist", "was deleted", unready), until, progress)
-        if reasons:
-            raise MeshError(_timed_out(cluster, reasons, until))
-
-
-def wait_gone(cluster: Cluster, targets: Iterable[Target], until: Deadline, progress: Progress) -> None:
-    """Returns when no target exists any more. Raises MeshError that names what holds them when the time is over."""
-    for group in _groups(targets):
-        reasons = _until(cluster, group, Judge(None, None, _holders), until, progress)
-        if reasons:
-            held = "; ".join(f"{key} {reason}" for key, reason in reasons.items())
-            raise MeshError(
-                f"{held}. Gave up after {until.seconds:.0f} s (wait_timeout); the deletion goes on by itself"
-            )
-
-
-def _holders(live: Mapping[str, Any]) -> str:
-    return f"is held by its finalizers {', '.join(finalizers(live)) or '(none)'}"
-
-
-def finalizers(live: Mapping[str, Any]) -> list[str]:
-    """What must happen before the object goes; a Namespace has them in its spec."""
-    return [*(live["metadata"].get("finalizers") or ()), *((live.get("spec") or {}).get("finalizers") or ())]
+    reason: str
+    live: Mapping[str, Any] | None = None
+    final: bool = False
 
 
 class Judge(NamedTuple):
@@ -81,7 +81,47 @@ class Judge(NamedTuple):
 
     absent: str | None
     deleted: str | None
-    present: Callable[[Mapping[str, Any]], str | None]
+    present: Callable[[Mapping[str, Any]], Finding | None]
+
+
+def wait_ready(
+    cluster: Cluster,
+    targets: Iterable[Target],
+    until: Deadline,
+    progress: Progress,
+    wanted: Condition | None = None,
+) -> None:
+    """Returns when all targets are ready, and C(wanted) is true of each of them.
+
+    Raises MeshError with the reasons found in the cluster when the time is over, or when an object has failed for good.
+    """
+
+    def present(live: Mapping[str, Any]) -> Finding | None:
+        reason = unready(live) or (wanted.missing(live) if wanted else None)
+        return Finding(reason, live, hopeless(live)) if reason else None
+
+    findings = _awaited(cluster, _groups(targets), Judge("does not exist", "was deleted", present), until, progress)
+    if findings:
+        raise MeshError(_given_up(cluster, findings, until))
+
+
+def wait_gone(cluster: Cluster, targets: Iterable[Target], until: Deadline, progress: Progress) -> None:
+    """Returns when no target exists any more. Raises MeshError that names what holds them when the time is over."""
+
+    def present(live: Mapping[str, Any]) -> Finding:
+        return Finding(f"is held by its finalizers {', '.join(finalizers(live)) or '(none)'}", live)
+
+    findings = _awaited(cluster, _groups(targets), Judge(None, None, present), until, progress)
+    if findings:
+        held = [f"{key} {finding.reason}{explained(key, finding.live, (), ())}" for key, finding in findings.items()]
+        raise MeshError(
+            f"{_lines(held)}. Gave up after {until.seconds:.0f} s (wait_timeout); the deletion goes on by itself"
+        )
+
+
+def finalizers(live: Mapping[str, Any]) -> list[str]:
+    """What must happen before the object goes; a Namespace has them in its spec."""
+    return [*(live["metadata"].get("finalizers") or ()), *((live.get("spec") or {}).get("finalizers") or ())]
 
 
 class Group(NamedTuple):
@@ -91,6 +131,10 @@ class Group(NamedTuple):
     namespace: str | None
     wanted: frozenset[Identity]
 
+    @property
+    def fields(self) -> str | None:
+        return f"metadata.name={next(iter(self.wanted)).name}" if len(self.wanted) == 1 else None
+
 
 def _groups(targets: Iterable[Target]) -> list[Group]:
     groups: dict[tuple[Kind, str], set[Identity]] = defaultdict(set)
@@ -99,84 +143,211 @@ def _groups(targets: Iterable[Target]) -> list[Group]:
     return [Group(kind, namespace or None, frozenset(wanted)) for (kind, namespace), wanted in groups.items()]
 
 
-def _until(cluster: Cluster, group: Group, judge: Judge, until: Deadline, progress: Progress) -> dict[Identity, str]:
-    """The reasons that are left when the time is over; empty when there is nothing more to wait for."""
-    fields = f"metadata.name={next(iter(group.wanted)).name}" if len(group.wanted) == 1 else None
-    while True:
-        items, version = cluster.list(group.kind, group.namespace, fields=fields)
-        reasons = dict.fromkeys(group.wanted, judge.absent) if judge.absent else {}
-        for item in items:
-            _note(reasons, group, identity(item), judge.present(item))
-        if not reasons or until.left <= 0:
-            return reasons
-        progress(f"{until.passed:.0f} s, {_shown(reasons)}")
-        slice_end = until.passed + min(_SLICE, until.left)
-        events = cluster.watch(group.kind, group.namespace, version, slice_end - until.passed, fields=fields)
-        _follow(events, reasons, group, judge)
-        if not reasons:
-            return reasons
-        if until.passed < slice_end:
-            # The server ended the watch early; without a pause a server that always does would be flooded.
-            time.sleep(min(0.5, slice_end - until.passed))
+News = dict[Identity, "Finding | None"]
+"""What has become of objects: None for those that nobody waits for any more."""
 
 
-def _follow(
-    events: Iterator[tuple[str, dict[str, Any]]], reasons: dict[Identity, str], group: Group, judge: Judge
-) -> None:
-    """Updates the reasons from events until there are none left, or the time or the stream is over."""
+class _Turn(NamedTuple):
+    """A group to watch from C(version) on until none of C(waiting) is left, or, without a version, to list."""
+
+    group: Group
+    version: str | None
+    waiting: frozenset[Identity]
+
+
+class _Watching(NamedTuple):
+    """What the asking threads share with the one that counts the seconds."""
+
+    cluster: Cluster
+    judge: Judge
+    until: Deadline
+    slice: float
+    turns: queue.SimpleQueue[_Turn | None]
+    news: queue.SimpleQueue[News | MeshError]
+    over: threading.Event
+
+
+def _awaited(
+    cluster: Cluster, groups: Sequence[Group], judge: Judge, until: Deadline, progress: Progress
+) -> dict[Identity, Finding]:
+    """The findings that are left when the time is over; empty when there is nothing more to wait for."""
+    if not groups:
+        return {}
+    if until.left <= 0:
+        until = deadline(_LOOK)
+    # One connection is left for what else is asked meanwhile.
+    threads = max(1, min(len(groups), cluster.bounds.connections - 1))
+    turns: queue.SimpleQueue[_Turn | None] = queue.SimpleQueue()
+    for group in groups:
+        turns.put(_Turn(group, None, group.wanted))
+    a_slice = _SHARED_SLICE if threads < len(groups) else until.seconds
+    watching = _Watching(cluster, judge, until, a_slice, turns, queue.SimpleQueue(), threading.Event())
+    for _number in range(threads):
+        _in_background(lambda: _attend(watching))
+    board = {key: Finding("was not seen yet") for group in groups for key in group.wanted}
     try:
-        for event, item in events:
-            if event == "ERROR":
+        return _followed(board, watching, progress)
+    finally:
+        watching.over.set()
+        for _number in range(threads):
+            turns.put(None)
+
+
+def _followed(board: dict[Identity, Finding], watching: _Watching, progress: Progress) -> dict[Identity, Finding]:
+    """The board after the news of the whole wait, told line by line."""
+    until = watching.until
+    teller = Teller(until.seconds)
+    while board and until.left > 0 and not any(finding.final for finding in board.values()):
+        if until.passed >= teller.due:
+            line = teller.line(until.passed, {key: finding.reason for key, finding in board.items()})
+            if line:
+                progress(line)
+        try:
+            news = watching.news.get(timeout=max(0.0, min(until.left, teller.due - until.passed)))
+        except queue.Empty:
+            continue
+        if isinstance(news, MeshError):
+            raise news
+        for key, finding in news.items():
+            if finding is None:
+                board.pop(key, None)
+            else:
+                board[key] = finding
+    return board
+
+
+def _in_background(work: Callable[[], None]) -> None:
+    """In a thread that nobody waits for: it may be stuck in a request when the time is over."""
+    threading.Thread(target=work, daemon=True).start()
+
+
+def _attend(watching: _Watching) -> None:
+    """Lists and watches groups, one turn each, until none is left or the time is over."""
+    while (turn := watching.turns.get()) is not None and not watching.over.is_set():
+        begun = time.monotonic()
+        try:
+            following = _listed(watching, turn) if turn.version is None else _watched(watching, turn, turn.version)
+        except MeshError as error:
+            if not _passing(error):
+                watching.news.put(error)
                 return
-            if event == "BOOKMARK":
+            watching.news.put({key: Finding(f"cannot be seen: {error}") for key in turn.waiting})
+            following = turn._replace(version=None)
+        if following.version is None and time.monotonic() - begun < _PAUSE:
+            watching.over.wait(_PAUSE)
+        if following.waiting:
+            watching.turns.put(following)
+
+
+def _passing(error: MeshError) -> bool:
+    """Whether the same may be asked again: a server that restarts ends no wait."""
+    if isinstance(error, ApiError):
+        return error.code in (410, 429) or error.code >= 500
+    return isinstance(error, Unreachable)
+
+
+def _listed(watching: _Watching, turn: _Turn) -> _Turn:
+    group, judge = turn.group, watching.judge
+    items, version = watching.cluster.list(group.kind, group.namespace, fields=group.fields)
+    news: News = {key: Finding(judge.absent) if judge.absent else None for key in group.wanted}
+    news |= {key: judge.present(item) for item in items if (key := identity(item)) in group.wanted}
+    watching.news.put(news)
+    return _Turn(group, version, frozenset(key for key, finding in news.items() if finding))
+
+
+def _watched(watching: _Watching, turn: _Turn, version: str) -> _Turn:
+    """The group's next turn, which lists it again: that also finds what a broken watch has missed."""
+    group, judge = turn.group, watching.judge
+    waiting = set(turn.waiting)
+    seconds = min(watching.until.left, watching.slice)
+    if seconds > 0:
+        for event, item in watching.cluster.watch(group.kind, group.namespace, version, seconds, fields=group.fields):
+            if event == "ERROR" or watching.over.is_set():
+                break
+            if event == "BOOKMARK" or (key := identity(item)) not in group.wanted:
                 continue
-            _note(reasons, group, identity(item), judge.deleted if event == "DELETED" else judge.present(item))
-            if not reasons:
-                return
-    except ApiError as error:
-        if error.code not in (410, 429) and error.code < 500:
-            raise
-    except Unreachable:
-        return  # the next LIST decides, with its retries
+            gone = Finding(judge.deleted) if judge.deleted else None
+            finding = gone if event == "DELETED" else judge.present(item)
+            watching.news.put({key: finding})
+            waiting = waiting | {key} if finding else waiting - {key}
+            if not waiting:
+                break
+    return _Turn(group, None, frozenset(waiting))
 
 
-def _note(reasons: dict[Identity, str], group: Group, key: Identity, reason: str | None) -> None:
-    if key not in group.wanted:
-        return
-    if reason is None:
-        reasons.pop(key, None)
-    else:
-        reasons[key] = reason
+def _given_up(cluster: Cluster, findings: Mapping[Identity, Finding], until: Deadline) -> str:
+    """One line an object, with what the cluster says about the first of them."""
+    shown = dict(list(findings.items())[:_EXPLAINED])
+    pods, warnings = _evidence(cluster, shown)
+    lines = [
+        f"{key} is not ready: {finding.reason}{explained(key, finding.live, pods, warnings)}"
+        for key, finding in shown.items()
+    ]
+    others = [str(key) for key in findings if key not in shown]
+    if others:
+        more = f" and {len(others) - _EXPLAINED} more" if len(others) > _EXPLAINED else ""
+        lines.append(f"{len(others)} more are not ready: {', '.join(others[:_EXPLAINED])}{more}")
+    if any(finding.final for finding in findings.values()):
+        return f"{_lines(lines)}. That is final, so waiting ended after {until.passed:.0f} s"
+    return f"{_lines(lines)}. Gave up after {until.seconds:.0f} s (wait_timeout), a rerun waits on"
 
 
-def _shown(reasons: Mapping[Identity, str]) -> str:
-    """One line of a terminal: the first reason, and how many more there are."""
-    key, reason = next(iter(reasons.items()))
-    return f"{key} {reason}" + (f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else "")
+def _lines(sentences: Sequence[str]) -> str:
+    return "\n".join(sentence.rstrip(".") for sentence in sentences)
 
 
-def _timed_out(cluster: Cluster, reasons: Mapping[Identity, str], until: Deadline) -> str:
-    parts = []
-    for key, reason in reasons.items():
-        trouble = _pods(cluster, key) if key.kind in ("Deployment", "DaemonSet", "StatefulSet") else ""
-        parts.append(f"{key} is not ready: {reason}{trouble}")
-    return (
-        f"{'; '.join(parts)}. Gave up after {until.seconds:.0f} s; everything was applied, so a rerun goes on "
-        f"waiting (wait_timeout sets how long)"
-    )
+def _evidence(
+    cluster: Cluster, findings: Mapping[Identity, Finding]
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Pods and warnings that may concern the objects; what may not be listed, or does not come in time, is left out."""
+    present = [key for key, finding in findings.items() if finding.live]
+    with_pods = {key.namespace for key in present if (key.group, key.kind) in WORKLOADS}
+    asked = [
+        *(_some(cluster, TABLE["", "Pod"], namespace, {}) for namespace in sorted(with_pods)),
+        # The events of what is in no namespace are in this one.
+        *(
+            _some(cluster, _EVENT, namespace, {"fieldSelector": "type=Warning"})
+            for namespace in sorted({key.namespace or "default" for key in present})
+        ),
+    ]
+    alone = [finding.live for key, finding in findings.items() if (key.group, key.kind) == ("", "Pod") and finding.live]
+    found = _in_time(asked)
+    pods = [item for item in found if item["kind"] == "Pod"]
+    return [*alone, *pods], [item for item in found if item["kind"] == "Event"]
 
 
-def _pods(cluster: Cluster, key: Identity) -> str:
-    """What the pods of a workload say; the newest trouble of each, at most three."""
-    workload, pods = known("apps/v1", key.kind), known("v1", "Pod")
-    if workload is None or pods is None:
-        return ""
-    found, _version = cluster.list(workload, key.namespace, fields=f"metadata.name={key.name}")
-    labels = ((found[0].get("spec") or {}).get("selector") or {}).get("matchLabels") or {} if found else {}
-    items, _version = (
-        cluster.list(pods, key.namespace, labels=",".join(f"{name}={value}" for name, value in labels.items()))
-        if labels
-        else ([], "")
-    )
-    troubles = [f"pod {pod['metadata']['name']} {trouble}" for pod in items if (trouble := pod_trouble(pod))]
-    return f" ({'; '.join(troubles[:3])})" if troubles else ""
+_EVENT = Kind("", "v1", "Event", "events", True)
+
+
+def _some(
+    cluster: Cluster, kind: Kind, namespace: str, query: Mapping[str, str]
+) -> Callable[[], list[Mapping[str, Any]]]:
+    """Asks for one page of what there is."""
+
+    def ask() -> list[Mapping[str, Any]]:
+        body = cluster.request("GET", kind.path(namespace), {"limit": str(_PAGE), **query}).body
+        return [{**item, "kind": kind.kind} for item in body.get("items") or ()]
+
+    return ask
+
+
+def _in_time(questions: Sequence[Callable[[], list[Mapping[str, Any]]]]) -> list[Mapping[str, Any]]:
+    """All answers that come within the time for a diagnosis."""
+    answers: queue.SimpleQueue[list[Mapping[str, Any]]] = queue.SimpleQueue()
+
+    def answer(question: Callable[[], list[Mapping[str, Any]]]) -> None:
+        try:
+            answers.put(question())
+        except MeshError:
+            answers.put([])  # a reason that cannot be found must not hide that the time is over
+
+    for question in questions:
+        _in_background(partial(answer, question))
+    until = deadline(_DIAGNOSIS)
+    found: list[Mapping[str, Any]] = []
+    for _question in questions:
+        try:
+            found += answers.get(timeout=max(0.0, until.left))
+        except queue.Empty:
+            break
+    return found

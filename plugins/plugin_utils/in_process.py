@@ -193,7 +193,7 @@ class ActionModule(ActionBase):
 
     def _progress(self, message: str) -> None:
         if not self._task.no_log:
-            display.display(message[:100])
+            display.display(message if len(message) <= 100 else f"{message[:99]}…")
 
 
 def _is_vault(path: str) -> bool:

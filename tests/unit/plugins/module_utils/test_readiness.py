@@ -6,62 +6,53 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshfleet.istio.plugins.module_utils.readiness import pod_trouble, unready, waits
+from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import Kind, named
+from ansible_collections.meshfleet.istio.plugins.module_utils.readiness import hopeless, unready, waits
 from tests.unit.plugins.module_utils.case_files import listed
+
+
+def live(kind: str, content: dict[str, Any]) -> dict[str, Any]:
+    entry = named(kind)
+    return {"metadata": {}, "apiVersion": entry.api_version if entry else "", **content, "kind": kind}
 
 
 @pytest.mark.parametrize("case", listed("readiness"))
 def test_readiness(case: dict[str, Any]) -> None:
-    assert unready({"metadata": {}, **case["live"], "kind": case["kind"]}) == case["reason"]
+    assert unready(live(case["kind"], case["live"])) == case["reason"]
 
 
 @pytest.mark.parametrize(
-    ("kind", "waited"),
-    [("Deployment", True), ("Job", True), ("CustomResourceDefinition", True), ("Secret", False), ("Gateway", False)],
+    ("name", "waited"),
+    [
+        ("Deployment", True),
+        ("Job", True),
+        ("Pod", True),
+        ("CustomResourceDefinition", True),
+        ("Gateway.gateway.networking.k8s.io", True),
+        ("Gateway", False),
+        ("Secret", False),
+        ("Service", False),
+    ],
 )
-def test_only_what_becomes_ready_is_waited_for(kind: str, waited: bool) -> None:
+def test_only_what_becomes_ready_is_waited_for(name: str, waited: bool) -> None:
+    kind = named(name)
+    assert kind
     assert waits(kind) is waited
 
 
-def containers(*statuses: dict[str, Any], phase: str = "Pending", init: bool = False) -> dict[str, Any]:
-    return {"phase": phase, "initContainerStatuses" if init else "containerStatuses": list(statuses)}
-
-
-PULL = {"name": "proxy", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}}
+def test_a_kind_of_another_group_is_another_kind() -> None:
+    assert not waits(Kind("example.com", "v1", "Job", "jobs", True))
 
 
 @pytest.mark.parametrize(
-    ("status", "trouble"),
+    ("kind", "status", "final"),
     [
-        ({"phase": "Running"}, None),
-        ({"phase": "Succeeded"}, None),
-        ({"phase": "Pending"}, "Pending"),
-        ({}, "unknown"),
-        (
-            {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}]},
-            "not scheduled: 0/3 nodes are available",
-        ),
-        (containers(PULL), "container proxy: ImagePullBackOff Back-off pulling image"),
-        (containers(PULL, init=True), "container proxy: ImagePullBackOff Back-off pulling image"),
-        (
-            containers({"name": "a", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}),
-            "container a: CrashLoopBackOff",
-        ),
-        (containers({"name": "a", "state": {"waiting": {"reason": "ContainerCreating"}}}), "Pending"),
-        (
-            containers(
-                {"name": "a", "ready": False, "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}
-            ),
-            "container a ended with exit code 137 (OOMKilled)",
-        ),
-        (
-            containers(
-                {"name": "a", "ready": True, "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}}},
-                phase="Running",
-            ),
-            None,
-        ),
+        ("Job", {"conditions": [{"type": "Failed", "status": "True"}]}, True),
+        ("Job", {"conditions": [{"type": "Failed", "status": "False"}]}, False),
+        ("Pod", {"phase": "Failed"}, True),
+        ("Pod", {"phase": "Pending"}, False),
+        ("Deployment", {"conditions": [{"type": "Failed", "status": "True"}]}, False),
     ],
 )
-def test_pod_trouble(status: dict[str, Any], trouble: str | None) -> None:
-    assert pod_trouble({"metadata": {"name": "a-1"}, "status": status}) == trouble
+def test_what_has_failed_for_good(kind: str, status: dict[str, Any], final: bool) -> None:
+    assert hopeless(live(kind, {"status": status})) is final
