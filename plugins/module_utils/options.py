@@ -66,6 +66,7 @@ _APPLY: Spec = {
 _WAIT: Spec = {
     "wait": {"type": "bool", "default": True},
     "wait_timeout": {"type": "int", "default": 300},
+    "wait_for": {"type": "str"},
 }
 
 _STATE: Spec = {

@@ -15,6 +15,7 @@ from .messages import access
 from .plan import Verb
 from .report import diff, redacted, row, summary
 from .wait import deadline
+from .wait_for import asked
 
 Result = dict[str, Any]
 
@@ -44,12 +45,13 @@ def cluster_of(task: Task) -> Cluster:
     )
 
 
-def converged(task: Task, wish: Wish) -> Result:
-    """The module's result after the cluster was brought to the wish."""
+def converged(task: Task, wish: Wish, cluster: Cluster | None = None) -> Result:
+    """The module's result after the cluster was brought to the wish; C(cluster) is one that is connected already."""
     name = cluster_label(task.params)
     until = deadline(task.params["wait_timeout"]) if task.params["wait"] else None
-    pace = Pace(task.check, until, lambda message: task.progress(f"{name}: {message}"))
-    cluster = cluster_of(task)
+    wanted = asked(task.params, wish.present)
+    pace = Pace(task.check, until, lambda message: task.progress(f"{name}: {message}"), wanted)
+    cluster = cluster_of(task) if cluster is None else cluster
     outcome = converge(cluster, wish, pace)
     insecure = [] if cluster.verified else [f"the certificate of {cluster.host} is not verified (validate_certs)"]
     return result_of(outcome._replace(warnings=[*insecure, *outcome.warnings]), task)

@@ -8,7 +8,7 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.options import opt
 
 
 def test_groups_are_joined() -> None:
-    assert set(options("wait", "state")) == {"wait", "wait_timeout", "state", "propagation_policy"}
+    assert set(options("wait", "state")) == {"wait", "wait_timeout", "wait_for", "state", "propagation_policy"}
     assert options() == {}
 
 
