@@ -1,0 +1,243 @@
+"""What the module C(ca_certificates) does: read the cluster's authority, decide, write the Secret C(cacerts)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from . import authority, authority_folder, trust
+from .authority import Issued, KeyType, Shape, Signer
+from .authority_folder import Pair
+from .client import Cluster
+from .converge import Wish
+from .errors import ApiError, MeshError, Unreachable
+from .kinds import TABLE
+from .manifests import Manifest, parse
+from .task import Result, Task, cluster_label, cluster_of, converged
+from .trust import CERTIFICATE, ROOT, Live, Wanted
+
+_CACERTS = "cacerts"
+_SELF_SIGNED = "istio-ca-secret"
+"""The Secret in which an istiod that found no C(cacerts) keeps the root that it made for itself."""
+_OTHERS = 0o007
+"""A key that is given by path may be a group's: Kubernetes mounts Secrets so for pods that are not root."""
+
+
+def ca_certificates(task: Task) -> Result:
+    """A cluster's authority, from the mesh's root: the module C(ca_certificates)."""
+    authority.require_library()
+    params, now = task.params, datetime.now(UTC)
+    shape = _shape(params)
+    cluster = cluster_of(task)
+    namespace = params["namespace"]
+    folder = params["authority_path"]
+    try:
+        # In check mode a root that is yet to be made is another one each time: its fingerprint would only mislead.
+        imagined = task.check and folder and authority_folder.held(_absolute("authority_path", folder)) is None
+        live = _live(cluster, namespace, now)
+        wanted = _wanted(params, shape, live, now, check=task.check)
+        decision = trust.decide(live, wanted, params["root_transition"], now, check=task.check)
+    except (ApiError, Unreachable):
+        raise
+    except MeshError as error:
+        raise MeshError(f"{str(error).rstrip('.')}. Nothing was applied.") from error
+    manifests = [_secret(namespace, decision.texts)]
+    if live is None and not _exists(cluster, namespace):
+        manifests.insert(0, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    wish = Wish(parse(manifests), force=params["force_conflicts"], take_ownership=params["take_ownership"])
+    result = converged(task, wish, cluster)
+    warnings = [*result.pop("warnings", ()), *decision.warnings]
+    return {
+        **result,
+        **({"warnings": warnings} if warnings else {}),
+        "root_fingerprint": None if imagined else authority.fingerprint(wanted.root),
+        "not_after": authority.stamp(decision.authority.certificate.not_valid_after_utc),
+        "renewed": decision.renewed or None,
+        "root_state": decision.stage.value,
+    }
+
+
+def _shape(params: Mapping[str, Any]) -> Shape:
+    algorithm = params["key_type"] or "rsa"
+    sizes = authority.SIZES[algorithm]
+    size = params["key_size"] or sizes[0]
+    if size not in sizes:
+        fitting = " or ".join(map(str, sorted(sizes)))
+        raise MeshError(f"key_size is {size}, a key of the type {algorithm} has {fitting}")
+    for name in ("validity", "root_validity"):
+        if params[name] <= 0:
+            raise MeshError(f"{name} must be above 0 days, it is {params[name]}")
+    if not 0 <= params["renew_before"] < params["validity"]:
+        raise MeshError(
+            f"renew_before ({params['renew_before']} days) must be less than validity ({params['validity']} days), or "
+            f"each run would make a new certificate"
+        )
+    length = params["path_length"]
+    if length is not None and length < 0:
+        raise MeshError(f"path_length must not be negative, it is {length}")
+    names = params["dns_names"]
+    names = [f"istiod.{params['namespace']}.svc"] if names is None else names
+    return Shape(cluster_label(params), tuple(names), params["validity"], KeyType(algorithm, size), length or 0)
+
+
+def _live(cluster: Cluster, namespace: str, now: datetime) -> Live | None:
+    found = _read(cluster, namespace, _CACERTS)
+    if found is not None:
+        if "tls.crt" in found:
+            raise MeshError(
+                f"Secret {namespace}/{_CACERTS} holds tls.crt, which istiod prefers to all that this module writes; "
+                f"leave it to who made it (cert-manager?), or delete the Secret"
+            )
+        if any(found.get(key) for key in trust.KEYS):
+            return trust.read(f"Secret {namespace}/{_CACERTS}", found, now)
+    found = _read(cluster, namespace, _SELF_SIGNED)
+    if not found:
+        return None
+    own = {ROOT: found.get(ROOT) or found.get(CERTIFICATE) or ""}
+    return trust.read(f"Secret {namespace}/{_SELF_SIGNED}, istiod's own", {**found, **own}, now)
+
+
+def _read(cluster: Cluster, namespace: str, name: str) -> dict[str, str] | None:
+    """The values of a Secret; None when there is none. Raises MeshError for what is no text."""
+    try:
+        secret = cluster.get(TABLE["", "Secret"].path(namespace, name))
+    except ApiError as error:
+        if error.code != 404:
+            raise
+        return None
+    data = secret.get("data") or {}
+    try:
+        known = [key for key in (*trust.KEYS, "tls.crt") if key in data]
+        return {key: base64.b64decode(data[key]).decode() for key in known}
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise MeshError(f"Secret {namespace}/{name} holds what is no PEM; delete it or put it right") from error
+
+
+def _exists(cluster: Cluster, namespace: str) -> bool:
+    """Whether there is the namespace. Who may not ask gets the answer with the first write."""
+    try:
+        cluster.get(TABLE["", "Namespace"].path(None, namespace))
+    except ApiError as error:
+        if error.code not in (403, 404):
+            raise
+        return error.code == 403
+    return True
+
+
+def _secret(namespace: str, texts: Mapping[str, str]) -> Manifest:
+    data = {name: base64.b64encode(text.encode()).decode() for name, text in texts.items()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": _CACERTS, "namespace": namespace},
+        "type": "Opaque",
+        "data": data,
+    }
+
+
+def _wanted(params: Mapping[str, Any], shape: Shape, live: Live | None, now: datetime, *, check: bool) -> Wanted:
+    options = ("key_type", "key_size", "path_length", "dns_names")
+    common: dict[str, Any] = {
+        "shape": shape,
+        "must": trust.unlike(shape, frozenset(name for name in options if params[name] is not None)),
+        "renew_before": timedelta(days=params["renew_before"]),
+    }
+    certificate = _text(params, "certificate")
+    if certificate is not None:
+        given = _given(params, certificate)
+        return Wanted(given.root, lambda: given, given=given, **common)
+    useless = [name for name in ("key", "key_path", "chain", "chain_path") if params[name] is not None]
+    if useless:
+        raise MeshError(f"{useless[0]} goes with certificate or certificate_path; the root's own key is root_key")
+    folder = params["authority_path"]
+    pair = _kept(params, shape, live, now, check=check) if folder else _pair(params)
+    where = folder or "the options"
+    root = _one(pair.certificate, f"the root certificate of {where}")
+    signer = Signer(root, authority.private_key(pair.key, f"the root's key of {where}"))
+    if not authority.matches(root, signer.key):
+        raise MeshError(
+            f"the root's key is not that of the root certificate ({authority.subject(root)}) of {where}; give the two "
+            f"that belong together"
+        )
+    return Wanted(root, lambda: authority.issue(signer, shape, now), **common)
+
+
+def _given(params: Mapping[str, Any], certificate: str) -> Issued:
+    """An authority that comes from elsewhere. Its files may hold the rest of the chain, as those of cert-manager do."""
+    first, *more = authority.certificates(certificate, "certificate")
+    root = _one(_needed(params, "root_certificate"), "root_certificate")
+    key = authority.private_key(_needed(params, "key"), "key")
+    chain = _text(params, "chain")
+    chained = authority.certificates(chain, "chain") if chain else []
+    between = [one for one in dict.fromkeys([*more, *chained]) if one not in (first, root)]
+    return Issued(first, key, tuple(between), root)
+
+
+def _pair(params: Mapping[str, Any]) -> Pair:
+    return Pair(_needed(params, "root_certificate"), _needed(params, "root_key"))
+
+
+def _one(text: str, what: str) -> Any:
+    found = authority.certificates(text, what)
+    if len(found) > 1:
+        raise MeshError(
+            f"{what} holds {len(found)} certificates; a mesh has one root, and moves to another one with "
+            f"root_transition"
+        )
+    return found[0]
+
+
+def _kept(params: Mapping[str, Any], shape: Shape, live: Live | None, now: datetime, *, check: bool) -> Pair:
+    """The root of the folder that the user names, made when there is none and nothing speaks against it."""
+    folder = _absolute("authority_path", params["authority_path"])
+    found = authority_folder.held(folder)
+    if found:
+        return found
+    if live and params["root_transition"] is None:
+        there = " and ".join(authority.fingerprint(one) for one in live.roots)
+        raise MeshError(
+            f"the cluster has the root {there} ({live.origin}), and {folder} holds none: put "
+            f"{authority_folder.CERTIFICATE} and {authority_folder.KEY} of that root there, or move to a new root with "
+            f"root_transition: prepare"
+        )
+    make = partial(_new_root, shape.key, params["root_validity"], now)
+    return make() if check else authority_folder.made_once(folder, make)
+
+
+def _new_root(key: KeyType, days: int, now: datetime) -> Pair:
+    signer = authority.new_root(authority.new_key(key), days, now)
+    return Pair(authority.pem(signer.certificate), authority.key_pem(signer.key))
+
+
+def _needed(params: Mapping[str, Any], option: str) -> str:
+    text = _text(params, option)
+    if text is None:
+        raise MeshError(f"{option} is missing; give it, or {option}_path")
+    return text
+
+
+def _text(params: Mapping[str, Any], option: str) -> str | None:
+    """The PEM text of an option, or of the file that its path names; None when neither is set."""
+    text: str | None = params[option]
+    path = params[f"{option}_path"]
+    if text is not None or path is None:
+        return text
+    file = _absolute(f"{option}_path", path)
+    if option in ("key", "root_key"):
+        authority_folder.refuse_readable(file, _OTHERS)
+    return authority_folder.read(file)
+
+
+def _absolute(option: str, path: str) -> Path:
+    if not os.path.isabs(path):
+        raise MeshError(
+            f"{option} must be an absolute path, it is {path}; begin it with {{{{ inventory_dir }}}} or "
+            f"{{{{ playbook_dir }}}}"
+        )
+    return Path(path)

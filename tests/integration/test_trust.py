@@ -1,0 +1,349 @@
+"""The module ca_certificates on real clusters: from a root to the Secret cacerts, and from one root to another."""
+
+from __future__ import annotations
+
+import base64
+import json
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from cryptography import x509
+
+from ansible_collections.meshfleet.istio.plugins.module_utils import authority
+from tests.lab import Lab
+
+from .playbook import ORDINARY, Fleet, Run, fleet_of, listen, real, task
+
+KEYS = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
+SMALL = {"key_type": "ecdsa"}
+both_paths = pytest.mark.parametrize("arguments", [(), ORDINARY], ids=["in process", "ordinary"])
+
+
+class Root(NamedTuple):
+    """A root as a user has it: two texts."""
+
+    certificate: str
+    key: str
+
+    @property
+    def options(self) -> dict[str, str]:
+        return {"root_certificate": self.certificate, "root_key": self.key}
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.certificate)
+
+    @property
+    def signer(self) -> authority.Signer:
+        (certificate,) = authority.certificates(self.certificate, "root")
+        return authority.Signer(certificate, authority.private_key(self.key, "key"))
+
+
+def new_root(days: int = 3650) -> Root:
+    key = authority.new_key(authority.KeyType("ecdsa", 256))
+    signer = authority.new_root(key, days, datetime.now(UTC))
+    return Root(authority.pem(signer.certificate), authority.key_pem(signer.key))
+
+
+def fingerprint(text: str) -> str:
+    (certificate,) = x509.load_pem_x509_certificates(text.encode())
+    return authority.fingerprint(certificate)
+
+
+@pytest.fixture(scope="module")
+def root() -> Root:
+    return new_root()
+
+
+@pytest.fixture(scope="module")
+def fleet(lab: Lab) -> Fleet:
+    return fleet_of(lab)
+
+
+def cacerts(fleet: Fleet, namespace: str, cluster: str = "east") -> dict[str, str]:
+    data = fleet.get(cluster, "secret", "-n", namespace, "cacerts")["data"]
+    return {name: base64.b64decode(value).decode() for name, value in data.items()}
+
+
+def run(fleet: Fleet, namespace: str, *arguments: str, **options: Any) -> Run:
+    """Run the module once on east, with small keys unless the options say otherwise; None leaves an option out."""
+    given = {name: value for name, value in (SMALL | options).items() if value is not None}
+    return fleet.play(task("ca_certificates", namespace=namespace, **given), arguments=arguments)
+
+
+def names(text: str) -> list[str]:
+    """The fingerprints of a bundle."""
+    return [authority.fingerprint(one) for one in x509.load_pem_x509_certificates(text.encode())]
+
+
+def secrets_of(*texts: str) -> list[str]:
+    """A line from the middle of each key, and the same as it stands in a Secret."""
+    lines = [text.splitlines()[1] for text in texts]
+    return lines + [base64.b64encode(text.encode()).decode()[40:80] for text in texts]
+
+
+@both_paths
+def test_a_cluster_gets_an_authority_and_keeps_it(fleet: Fleet, root: Root, arguments: tuple[str, ...]) -> None:
+    namespace = f"trust-{'ordinary' if arguments else 'here'}"
+    ear = listen(fleet.lab)
+    check = run(fleet, namespace, "--check", "--diff", *arguments, **root.options).ok()
+    assert real(ear.written("east")) == []
+    assert check.only().actions == {f"Namespace {namespace}": "created", f"Secret {namespace}/cacerts": "created"}
+    first = run(fleet, namespace, "--diff", "-vvvv", *arguments, **root.options).ok()
+    assert first.only().actions == check.only().actions
+    made = cacerts(fleet, namespace)
+    assert sorted(made) == sorted(KEYS)
+    certificate, own_key = (authority.certificates(made["ca-cert.pem"], "")[0], made["ca-key.pem"])
+    issued = authority.Issued(certificate, authority.private_key(own_key, ""), (), root.signer.certificate)
+    assert authority.problems(issued, datetime.now(UTC)) == []
+    assert names(made["cert-chain.pem"]) == [authority.fingerprint(certificate), root.fingerprint]
+    assert names(made["root-cert.pem"]) == [root.fingerprint]
+    told = first.only().data
+    assert (told["root_fingerprint"], told["root_state"], told["renewed"]) == (root.fingerprint, "single", None)
+    assert told["not_after"] == authority.stamp(certificate.not_valid_after_utc)
+    ear = listen(fleet.lab)
+    second = run(fleet, namespace, *arguments, **root.options).ok()
+    assert not second.only().changed
+    assert ear.written("east") == []
+    assert cacerts(fleet, namespace) == made
+    output = check.output + first.output + second.output
+    assert "namespace" in output
+    assert [line for line in secrets_of(root.key, own_key) if line in output] == []
+
+
+def test_the_subject_names_the_cluster(fleet: Fleet, root: Root) -> None:
+    run(fleet, "trust-subject", cluster_name="aws-1", **root.options).ok()
+    (certificate,) = authority.certificates(cacerts(fleet, "trust-subject")["ca-cert.pem"], "")
+    assert certificate.subject.rfc4514_string() == "L=aws-1,CN=Intermediate CA,O=Istio"
+    assert authority.dns_names(certificate) == ("istiod.trust-subject.svc",)
+    assert authority.path_length(certificate) == 0
+
+
+def test_an_authority_is_renewed_before_its_end(fleet: Fleet, root: Root) -> None:
+    namespace = "trust-renewed"
+    run(fleet, namespace, validity=20, renew_before=5, **root.options).ok()
+    old = cacerts(fleet, namespace)
+    ear = listen(fleet.lab)
+    kept = run(fleet, namespace, validity=100, renew_before=15, **root.options).ok()
+    assert (kept.only().changed, ear.written("east")) == (False, [])
+    check = run(fleet, namespace, "--check", validity=100, renew_before=30, **root.options).ok()
+    assert check.only().changed
+    assert cacerts(fleet, namespace) == old
+    renewed = run(fleet, namespace, validity=100, renew_before=30, **root.options).ok()
+    assert renewed.only().changed
+    assert "in 19 days" in renewed.only().data["renewed"]
+    new = cacerts(fleet, namespace)
+    assert new["root-cert.pem"] == old["root-cert.pem"]
+    assert new["ca-key.pem"] != old["ca-key.pem"]
+    again = run(fleet, namespace, validity=100, renew_before=30, **root.options).ok()
+    assert (again.only().changed, again.only().data["renewed"]) == (False, None)
+
+
+def test_another_key_type_is_a_reason_to_renew(fleet: Fleet, root: Root) -> None:
+    namespace = "trust-type"
+    run(fleet, namespace, **root.options).ok()
+    ear = listen(fleet.lab)
+    assert not run(fleet, namespace, key_type=None, **root.options).ok().only().changed
+    assert ear.written("east") == []
+    renewed = run(fleet, namespace, key_type="rsa", key_size=2048, **root.options).ok()
+    assert renewed.only().data["renewed"] == "its key is ECDSA P-256, not RSA 2048"
+    (certificate,) = authority.certificates(cacerts(fleet, namespace)["ca-cert.pem"], "")
+    assert str(authority.key_type(certificate)) == "RSA 2048"
+
+
+def test_another_root_is_refused(fleet: Fleet, root: Root) -> None:
+    namespace, other = "trust-refused", new_root()
+    run(fleet, namespace, **root.options).ok()
+    before = cacerts(fleet, namespace)
+    ear = listen(fleet.lab)
+    refused = run(fleet, namespace, **other.options)
+    assert refused.code == 2
+    message = refused.only().msg
+    assert message.startswith(f"east: the root of the cluster (Secret {namespace}/cacerts) is {root.fingerprint}")
+    assert other.fingerprint in message
+    assert "root_transition: prepare" in message
+    assert message.endswith("Nothing was applied.")
+    assert ear.written("east") == []
+    assert cacerts(fleet, namespace) == before
+
+
+def test_istiods_own_root_is_not_replaced_either(fleet: Fleet, root: Root) -> None:
+    namespace, own = "trust-selfsigned", new_root()
+    fleet.namespace("east", namespace)
+    values = {"ca-cert.pem": own.certificate, "ca-key.pem": own.key, "root-cert.pem": "", "cert-chain.pem": ""}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "istio-ca-secret", "namespace": namespace},
+        "type": "istio.io/ca-root",
+        "stringData": values,
+    }
+    fleet.kubectl("east", "apply", "-f", "-", stdin=json.dumps(secret))
+    refused = run(fleet, namespace, **root.options)
+    assert f"(Secret {namespace}/istio-ca-secret, istiod's own) is {own.fingerprint}" in refused.only().msg
+    run(fleet, namespace, root_transition="prepare", **root.options).ok()
+    prepared = cacerts(fleet, namespace)
+    assert prepared["ca-cert.pem"] == own.certificate
+    assert names(prepared["root-cert.pem"]) == [own.fingerprint, root.fingerprint]
+
+
+def test_a_move_to_another_root(fleet: Fleet, root: Root) -> None:
+    namespace, new = "trust-moved", new_root()
+    run(fleet, namespace, **root.options).ok()
+    first = cacerts(fleet, namespace)
+
+    def step(name: str, *arguments: str) -> Run:
+        return run(fleet, namespace, *arguments, root_transition=name, **new.options)
+
+    for early, missing in (("switch", "prepare"), ("finish", "prepare")):
+        refused = step(early)
+        assert f"run root_transition: {missing} on every cluster first" in refused.only().msg
+        assert cacerts(fleet, namespace) == first
+        assert step(early, "--check").ok().only().changed
+
+    assert step("prepare").ok().only().data["root_state"] == "prepared"
+    prepared = cacerts(fleet, namespace)
+    assert prepared == {**first, "root-cert.pem": first["root-cert.pem"] + new.certificate}
+    assert "run root_transition: switch on every cluster first" in step("finish").only().msg
+    assert "go on with root_transition: switch" in run(fleet, namespace, **new.options).only().msg
+    old_again = run(fleet, namespace, **root.options).ok().only()
+    assert not old_again.changed
+    assert "root_transition: finish" in old_again.data["warnings"][0]
+    ear = listen(fleet.lab)
+    assert not step("prepare").ok().only().changed
+    assert ear.written("east") == []
+
+    switch = step("switch").ok().only()
+    assert (switch.data["root_state"], switch.data["renewed"]) == ("switched", f"the root is now {new.fingerprint}")
+    switched = cacerts(fleet, namespace)
+    assert switched["root-cert.pem"] == prepared["root-cert.pem"]
+    assert names(switched["cert-chain.pem"])[1] == new.fingerprint
+    assert switched["ca-key.pem"] != first["ca-key.pem"]
+
+    assert step("finish").ok().only().data["root_state"] == "single"
+    finished = cacerts(fleet, namespace)
+    assert finished == {**switched, "root-cert.pem": new.certificate}
+    ear = listen(fleet.lab)
+    for name in ("prepare", "switch", "finish"):
+        assert not step(name).ok().only().changed
+    assert not run(fleet, namespace, **new.options).ok().only().changed
+    assert ear.written("east") == []
+
+
+class Given(NamedTuple):
+    """An authority that another one has issued, and what one gives of it."""
+
+    root: Root
+    options: dict[str, str]
+
+
+def given(days: int = 365) -> Given:
+    """A corporate authority, an authority of a department below it, and the cluster's below that."""
+    root = new_root()
+    now = datetime.now(UTC)
+    key = authority.KeyType("ecdsa", 256)
+    department = authority.issue(root.signer, authority.Shape("department", (), 1000, key, 1), now)
+    below = authority.Signer(department.certificate, department.key)
+    issued = authority.issue(below, authority.Shape("east", ("istiod.istio-system.svc",), days, key), now)
+    options = {
+        "certificate": authority.pem(issued.certificate),
+        "key": authority.key_pem(issued.key),
+        "chain": authority.pem(department.certificate),
+        "root_certificate": root.certificate,
+    }
+    return Given(root, options)
+
+
+@both_paths
+def test_an_authority_from_elsewhere(fleet: Fleet, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    namespace, company = f"trust-given-{len(arguments)}", given()
+    assert run(fleet, namespace, *arguments, **company.options).ok().only().changed
+    made = cacerts(fleet, namespace)
+    options = company.options
+    assert made == {
+        "ca-cert.pem": options["certificate"],
+        "ca-key.pem": options["key"],
+        "root-cert.pem": options["root_certificate"],
+        "cert-chain.pem": options["certificate"] + options["chain"] + options["root_certificate"],
+    }
+    bundle = {"certificate": options["certificate"] + options["chain"], "key": options["key"]}
+    files = {name: tmp_path / name for name in (*bundle, "root_certificate")}
+    for name, text in {**bundle, "root_certificate": options["root_certificate"]}.items():
+        files[name].write_text(text)
+        files[name].chmod(0o600)
+    paths = {f"{name}_path": str(path) for name, path in files.items()}
+    ear = listen(fleet.lab)
+    assert not run(fleet, namespace, *arguments, **paths).ok().only().changed
+    assert ear.written("east") == []
+    files["key"].chmod(0o604)
+    assert "mode 0604" in run(fleet, namespace, *arguments, **paths).only().msg
+
+
+def broken(how: str) -> dict[str, str]:
+    one, other = given(), given()
+    options = dict(one.options)
+    if how == "key":
+        options["key"] = other.options["key"]
+    elif how == "root":
+        options["root_certificate"] = other.options["root_certificate"]
+    elif how == "expired":
+        options = given(days=0).options
+    elif how == "order":
+        options["certificate"], options["chain"] = options["chain"], options["certificate"]
+    else:
+        options["certificate"] = "-----BEGIN CERTIFICATE-----\nbm8=\n-----END CERTIFICATE-----\n"
+    return options
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("key", "the key is not that of the certificate"),
+        ("root", "is not signed by the root"),
+        ("expired", "expired at"),
+        ("order", "the chain is in the wrong order"),
+        ("text", "certificate is no certificate in PEM form"),
+    ],
+)
+def test_what_istiod_could_not_use_is_refused(fleet: Fleet, how: str, said: str) -> None:
+    ear = listen(fleet.lab)
+    refused = run(fleet, "trust-bad", **broken(how))
+    assert refused.code == 2
+    assert said in refused.only().msg
+    assert refused.only().msg.endswith("Nothing was applied.")
+    assert ear.written("east") == []
+
+
+def test_thirty_hosts_make_one_root(fleet: Fleet, tmp_path: Path) -> None:
+    folder = tmp_path / "mesh" / "authority"
+    hosts = {f"host{at}": {"context": ("east", "west")[at % 2], "number": at} for at in range(30)}
+    make = task("ca_certificates", authority_path=str(folder), namespace="trust-many-{{ number }}", **SMALL)
+    settings = {"context": "{{ context }}"}
+    check = fleet.play(make, hosts=hosts, settings=settings, arguments=("--forks", "30", "--check")).ok()
+    assert {one.data["root_fingerprint"] for one in check.ours()} == {None}
+    assert not folder.exists()
+    made = fleet.play(make, hosts=hosts, settings=settings, arguments=("--forks", "30")).ok()
+    (found,) = {one.data["root_fingerprint"] for one in made.ours()}
+    assert found == fingerprint((folder / "root-cert.pem").read_text())
+    assert {
+        names(cacerts(fleet, f"trust-many-{at}", ("east", "west")[at % 2])["root-cert.pem"])[0] for at in range(30)
+    } == {found}
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in [folder, *folder.iterdir()]}
+    assert modes == {"authority": 0o700, ".lock": 0o600, "root-cert.pem": 0o600, "root-key.pem": 0o600}
+
+
+def test_a_folder_that_others_read_is_refused(fleet: Fleet, tmp_path: Path) -> None:
+    folder = tmp_path / "authority"
+    run(fleet, "trust-folder", authority_path=str(folder)).ok()
+    folder.chmod(0o750)
+    refused = run(fleet, "trust-folder", authority_path=str(folder))
+    assert f"{folder} has mode 0750" in refused.only().msg
+    folder.chmod(0o700)
+    for path in folder.iterdir():
+        path.unlink()
+    lost = run(fleet, "trust-folder", authority_path=str(folder))
+    assert "holds none: put root-cert.pem and root-key.pem of that root there" in lost.only().msg
+    assert not (folder / "root-key.pem").exists()
