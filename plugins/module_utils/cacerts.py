@@ -11,14 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import authority, authority_folder, trust
+from . import authority, authority_folder, published, trust
 from .authority import Issued, KeyType, Shape, Signer
 from .authority_folder import Pair
 from .client import Cluster
 from .converge import Wish
 from .errors import ApiError, MeshError, Unreachable
-from .kinds import TABLE
 from .manifests import Manifest, parse
+from .published import found
 from .task import Result, Task, cluster_label, cluster_of, converged
 from .trust import CERTIFICATE, ROOT, Live, Wanted
 
@@ -42,7 +42,10 @@ def ca_certificates(task: Task) -> Result:
         imagined = task.check and folder and authority_folder.held(_absolute("authority_path", folder)) is None
         live = _live(cluster, namespace, now)
         wanted = _wanted(params, shape, live, now, check=task.check)
-        decision = trust.decide(live, wanted, params["root_transition"], now, check=task.check)
+        step = params["root_transition"]
+        decision = trust.decide(live, wanted, step, now, check=task.check)
+        if step == trust.SWITCH and decision.renewed and not task.check:
+            published.refuse_unknown(cluster, namespace, wanted.root)
     except (ApiError, Unreachable):
         raise
     except MeshError as error:
@@ -52,6 +55,8 @@ def ca_certificates(task: Task) -> Result:
         manifests.insert(0, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     wish = Wish(parse(manifests), force=params["force_conflicts"], take_ownership=params["take_ownership"])
     result = converged(task, wish, cluster)
+    if step and params["wait"] and not task.check:
+        published.wait(cluster, namespace, decision.texts[ROOT], task, result)
     warnings = [*result.pop("warnings", ()), *decision.warnings]
     return {
         **result,
@@ -87,29 +92,26 @@ def _shape(params: Mapping[str, Any]) -> Shape:
 
 
 def _live(cluster: Cluster, namespace: str, now: datetime) -> Live | None:
-    found = _read(cluster, namespace, _CACERTS)
-    if found is not None:
-        if "tls.crt" in found:
+    texts = _read(cluster, namespace, _CACERTS)
+    if texts is not None:
+        if "tls.crt" in texts:
             raise MeshError(
                 f"Secret {namespace}/{_CACERTS} holds tls.crt, which istiod prefers to all that this module writes; "
                 f"leave it to who made it (cert-manager?), or delete the Secret"
             )
-        if any(found.get(key) for key in trust.KEYS):
-            return trust.read(f"Secret {namespace}/{_CACERTS}", found, now)
-    found = _read(cluster, namespace, _SELF_SIGNED)
-    if not found:
+        if any(texts.get(key) for key in trust.KEYS):
+            return trust.read(f"Secret {namespace}/{_CACERTS}", texts, now)
+    texts = _read(cluster, namespace, _SELF_SIGNED)
+    if not texts:
         return None
-    own = {ROOT: found.get(ROOT) or found.get(CERTIFICATE) or ""}
-    return trust.read(f"Secret {namespace}/{_SELF_SIGNED}, istiod's own", {**found, **own}, now)
+    own = {ROOT: texts.get(ROOT) or texts.get(CERTIFICATE) or ""}
+    return trust.read(f"Secret {namespace}/{_SELF_SIGNED}, istiod's own", {**texts, **own}, now)
 
 
 def _read(cluster: Cluster, namespace: str, name: str) -> dict[str, str] | None:
     """The values of a Secret; None when there is none. Raises MeshError for what is no text."""
-    try:
-        secret = cluster.get(TABLE["", "Secret"].path(namespace, name))
-    except ApiError as error:
-        if error.code != 404:
-            raise
+    secret = found(cluster, "Secret", name, namespace)
+    if secret is None:
         return None
     data = secret.get("data") or {}
     try:
@@ -122,12 +124,11 @@ def _read(cluster: Cluster, namespace: str, name: str) -> dict[str, str] | None:
 def _exists(cluster: Cluster, namespace: str) -> bool:
     """Whether there is the namespace. Who may not ask gets the answer with the first write."""
     try:
-        cluster.get(TABLE["", "Namespace"].path(None, namespace))
+        return found(cluster, "Namespace", namespace) is not None
     except ApiError as error:
-        if error.code not in (403, 404):
+        if error.code != 403:
             raise
-        return error.code == 403
-    return True
+        return True
 
 
 def _secret(namespace: str, texts: Mapping[str, str]) -> Manifest:
@@ -184,21 +185,21 @@ def _pair(params: Mapping[str, Any]) -> Pair:
 
 
 def _one(text: str, what: str) -> Any:
-    found = authority.certificates(text, what)
-    if len(found) > 1:
+    several = authority.certificates(text, what)
+    if len(several) > 1:
         raise MeshError(
-            f"{what} holds {len(found)} certificates; a mesh has one root, and moves to another one with "
+            f"{what} holds {len(several)} certificates; a mesh has one root, and moves to another one with "
             f"root_transition"
         )
-    return found[0]
+    return several[0]
 
 
 def _kept(params: Mapping[str, Any], shape: Shape, live: Live | None, now: datetime, *, check: bool) -> Pair:
     """The root of the folder that the user names, made when there is none and nothing speaks against it."""
     folder = _absolute("authority_path", params["authority_path"])
-    found = authority_folder.held(folder)
-    if found:
-        return found
+    held = authority_folder.held(folder)
+    if held:
+        return held
     if live and params["root_transition"] is None:
         there = " and ".join(authority.fingerprint(one) for one in live.roots)
         raise MeshError(

@@ -105,6 +105,24 @@ def wait_ready(
         raise MeshError(_given_up(cluster, findings, until))
 
 
+def wait_content(
+    cluster: Cluster,
+    target: Target,
+    missing: Callable[[Mapping[str, Any]], str | None],
+    until: Deadline,
+    progress: Progress,
+) -> str | None:
+    """Why the object is not as it is waited for when the time is over; None once C(missing) finds nothing."""
+
+    def present(live: Mapping[str, Any]) -> Finding | None:
+        reason = missing(live)
+        return Finding(reason, live) if reason else None
+
+    judge = Judge("does not exist", "was deleted", present)
+    findings = _awaited(cluster, _groups([target]), judge, until, progress)
+    return next((finding.reason for finding in findings.values()), None)
+
+
 def wait_gone(cluster: Cluster, targets: Iterable[Target], until: Deadline, progress: Progress) -> None:
     """Returns when no target exists any more. Raises MeshError that names what holds them when the time is over."""
 

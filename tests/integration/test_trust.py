@@ -15,7 +15,7 @@ from cryptography import x509
 from ansible_collections.meshfleet.istio.plugins.module_utils import authority
 from tests.lab import Lab
 
-from .playbook import ORDINARY, Fleet, Run, fleet_of, listen, real, task
+from .playbook import ORDINARY, Fleet, Run, config_map, fleet_of, listen, real, task
 
 KEYS = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
 SMALL = {"key_type": "ecdsa"}
@@ -231,6 +231,33 @@ def test_a_move_to_another_root(fleet: Fleet, root: Root) -> None:
         assert not step(name).ok().only().changed
     assert not run(fleet, namespace, **new.options).ok().only().changed
     assert ear.written("east") == []
+
+
+def test_a_step_waits_until_istiod_hands_out_the_roots(fleet: Fleet, root: Root) -> None:
+    """Istiod is played by kubectl, which writes what it hands out."""
+    namespace, new = "trust-published", new_root()
+    run(fleet, namespace, **root.options).ok()
+
+    def hand_out(text: str) -> None:
+        manifest = config_map(namespace, "istio-ca-root-cert", **{"root-cert.pem": text})
+        fleet.kubectl("east", "apply", "-f", "-", stdin=json.dumps(manifest))
+
+    def step(name: str) -> Run:
+        return run(fleet, namespace, root_transition=name, wait_timeout=1, **new.options)
+
+    hand_out(root.certificate)
+    late = step("prepare").only()
+    assert late.outcome == "failed"
+    assert late.actions == {f"Secret {namespace}/cacerts": "updated"}
+    assert "ISTIO_MULTIROOT_MESH" in late.msg
+    assert "holds 1 of 2 roots, 1 in all" in late.msg
+    ear = listen(fleet.lab)
+    refused = step("switch").only().msg
+    assert f"workloads do not know the root {new.fingerprint} yet" in refused
+    assert ear.written("east") == []
+    hand_out(root.certificate + new.certificate)
+    assert not step("prepare").ok().only().changed
+    assert step("switch").ok().only().data["root_state"] == "switched"
 
 
 class Given(NamedTuple):
