@@ -24,3 +24,20 @@ attributes:
     support: full
     membership: [meshfleet.istio.all]
 """
+
+    # For modules that read only.
+    READER = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Reads the same and changes nothing either way.
+    support: full
+  diff_mode:
+    description: There is nothing to show.
+    support: none
+  action_group:
+    description:
+      - Use C(group/meshfleet.istio.all) in C(module_defaults) to set options for all modules of this collection.
+    support: full
+    membership: [meshfleet.istio.all]
+"""

@@ -1,0 +1,183 @@
+"""What the reading modules do: objects by kind and selector, and a mesh at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .client import Cluster
+from .errors import ApiError, MeshError
+from .glance import Snapshot, glance
+from .kinds import ISTIO_KINDS, TABLE, Kind, known, named
+from .manifests import Manifest
+from .observe import each, resolve
+from .report import redacted
+from .task import Result, Task, cluster_of
+
+_WIDE = 4
+"""From more namespaces than this on, one LIST over all namespaces is cheaper."""
+
+
+def resource_info(task: Task) -> Result:
+    """Objects of a cluster, as they are or as a query shapes them: the module C(resource_info)."""
+    params = task.params
+    query = _query(params.get("query"))
+    cluster = cluster_of(task)
+    kinds = _kinds(cluster, params.get("kinds"))
+    namespaces = list(dict.fromkeys(params.get("namespaces") or ()))
+    wanted = [
+        (kind, namespace)
+        for kind in kinds
+        for namespace in (namespaces if kind.namespaced and 0 < len(namespaces) <= _WIDE else [None])
+    ]
+    found = each(cluster, lambda one: _listed(cluster, one[0], one[1], params), wanted)
+    within = set(namespaces)
+    objects = [
+        _shown(item, params["managed_fields"])
+        for items in found
+        for item in items or ()
+        if not within or item["metadata"].get("namespace", "") in within | {""}
+    ]
+    objects.sort(key=_place)
+    result: Result = {
+        "changed": False,
+        "msg": f"{len(objects)} objects",
+        "count": len(objects),
+        "unserved": sorted({_written(kind) for (kind, _in), items in zip(wanted, found, strict=True) if items is None}),
+    }
+    return result | ({"result": _answer(query, objects)} if query else {"objects": objects})
+
+
+def _place(item: Manifest) -> tuple[str, str, str]:
+    metadata = item["metadata"]
+    return item["kind"], metadata.get("namespace") or "", metadata["name"]
+
+
+def _written(kind: Kind) -> str:
+    return f"{kind.api_version}/{kind.kind}"
+
+
+def _kinds(cluster: Cluster, names: Sequence[str] | None) -> list[Kind]:
+    if names is None:
+        return list(ISTIO_KINDS.values())
+    return list(dict.fromkeys(_kind(cluster, name) for name in names))
+
+
+def _kind(cluster: Cluster, name: str) -> Kind:
+    api_version, _slash, kind = name.rpartition("/")
+    if not api_version:
+        entry = named(name)
+        if entry is None:
+            raise MeshError(
+                f"kinds names {name}, which is not known; write it with its version, as apps/v1/Deployment, or with "
+                f"its group where a name is taken twice, as Gateway.gateway.networking.k8s.io"
+            )
+        return entry
+    return known(api_version, kind) or resolve(cluster, [{"apiVersion": api_version, "kind": kind}])[api_version, kind]
+
+
+def _listed(cluster: Cluster, kind: Kind, namespace: str | None, params: Mapping[str, Any]) -> list[Manifest] | None:
+    """The objects, or None for a kind that the cluster does not serve."""
+    named_one = [f"metadata.name={params['name']}"] if params.get("name") else []
+    fields = ",".join([*named_one, *(params.get("field_selectors") or ())])
+    labels = ",".join(params.get("label_selectors") or ())
+    try:
+        return cluster.list(kind, namespace, fields=fields or None, labels=labels or None)[0]
+    except ApiError as error:
+        if error.unknown_kind:
+            return None
+        if error.code == 400:
+            raise MeshError(f"{kind.kind}: the server refuses the selectors: {error.message}") from error
+        raise
+
+
+def _shown(item: Manifest, managed_fields: bool) -> Manifest:
+    shown = redacted(item)
+    if not managed_fields:
+        shown["metadata"] = {key: value for key, value in shown["metadata"].items() if key != "managedFields"}
+    return shown
+
+
+def _query(text: str | None) -> Any:
+    """The compiled query. Raises MeshError that says at which character it cannot be read."""
+    if text is None:
+        return None
+    try:
+        import jmespath
+        from jmespath.exceptions import JMESPathError
+    except ImportError as error:
+        raise MeshError(f"query needs the Python package jmespath where the module runs: {error}") from error
+    try:
+        return jmespath.compile(text)
+    except JMESPathError as error:
+        raise MeshError(f"query is no JMESPath expression: {' '.join(str(error).split())}") from error
+
+
+def _answer(query: Any, objects: list[Manifest]) -> Any:
+    from jmespath.exceptions import JMESPathError
+
+    try:
+        return query.search(objects)
+    except JMESPathError as error:
+        raise MeshError(f"query cannot be answered: {' '.join(str(error).split())}") from error
+
+
+_DEPLOYMENT, _SERVICE = TABLE["apps", "Deployment"], TABLE["", "Service"]
+_CONFIG_MAP, _SECRET, _NAMESPACE = TABLE["", "ConfigMap"], TABLE["", "Secret"], TABLE["", "Namespace"]
+_HOOKS = tuple(
+    TABLE["admissionregistration.k8s.io", kind]
+    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+)
+
+
+def mesh_info(task: Task) -> Result:
+    """A cluster's mesh at a glance: the module C(mesh_info)."""
+    cluster = cluster_of(task)
+    selected: list[tuple[Kind, str | None, str | None]] = [
+        (_DEPLOYMENT, None, "app=istiod"),
+        (_DEPLOYMENT, None, "istio,app!=istiod"),
+        (_SERVICE, None, "istio,app!=istiod"),
+        *((kind, None, "istio.io/rev") for kind in _HOOKS),
+        (_NAMESPACE, None, None),
+        (_SECRET, None, "istio/multiCluster=true"),
+    ]
+    lists = each(cluster, lambda one: cluster.list(one[0], one[1], labels=one[2])[0], selected)
+    istiods, workloads, services, mutating, validating, namespaces, remotes = lists
+    homes = sorted({item["metadata"]["namespace"] for item in istiods})
+    counts = each(cluster, lambda kind: _count(cluster, kind), list(ISTIO_KINDS.values()))
+    configs = each(cluster, lambda home: cluster.list(_CONFIG_MAP, home)[0], homes)
+    authorities = each(
+        cluster, lambda home: cluster.list(_SECRET, home, fields="metadata.name=cacerts")[0], homes or ["istio-system"]
+    )
+    found = glance(
+        Snapshot(
+            istiods=istiods,
+            gateways=workloads,
+            services=services,
+            webhooks=[*mutating, *validating],
+            namespaces=namespaces,
+            remote_secrets=remotes,
+            config_maps=[item for items in configs for item in items],
+            authorities=[item for items in authorities for item in items],
+            counts={kind: number for kind, number in zip(ISTIO_KINDS, counts, strict=True) if number is not None},
+        )
+    )
+    return {"changed": False, "msg": _summary(found), "mesh": found}
+
+
+def _count(cluster: Cluster, kind: Kind) -> int | None:
+    """How many objects there are, by one of them and what the server says remains."""
+    try:
+        answer = cluster.request("GET", kind.path(), {"limit": "1"}).body
+    except ApiError as error:
+        if error.unknown_kind:
+            return None
+        raise
+    return len(answer.get("items") or ()) + int(answer["metadata"].get("remainingItemCount") or 0)
+
+
+def _summary(found: Mapping[str, Any]) -> str:
+    if not found["installed"]:
+        return "no control plane"
+    planes = ", ".join(f"{one['revision']} {one['version']}" for one in found["control_planes"])
+    return f"{planes}; {sum(found['counts'].values())} Istio objects, {len(found['gateways'])} gateways"
