@@ -130,6 +130,9 @@ def tasks(fleet: Fleet, folder: Path) -> list[dict[str, Any]]:
         ),
         task("resources", definition=plain, kubeconfig=str(exec_kubeconfig(fleet, folder, MARKS["exec-token"]))),
         task("resources", definition=plain, kubeconfig="{{ stranger }}", context="east"),
+        task("resource_info", kinds=["Secret"], namespaces=[NAMESPACE]),
+        task("resource_info", kinds=["Secret"], namespaces=[NAMESPACE], query="[].data"),
+        task("mesh_info"),
         task("peer_authentication", name="default", namespace=NAMESPACE, kubeconfig="{{ stranger }}", context="east"),
     ]
     return [
