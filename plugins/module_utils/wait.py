@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from .client import Cluster
-from .errors import ApiError, MeshError, Unreachable
+from .errors import ApiError, MeshError, NotSent, Unreachable
 from .kinds import TABLE, Kind
 from .manifests import Identity, identity
 from .readiness import hopeless, unready
@@ -261,7 +261,7 @@ def _passing(error: MeshError) -> bool:
     """Whether the same may be asked again: a server that restarts ends no wait."""
     if isinstance(error, ApiError):
         return error.code in (410, 429) or error.code >= 500
-    return isinstance(error, Unreachable)
+    return isinstance(error, Unreachable) and not isinstance(error, NotSent)
 
 
 def _listed(watching: _Watching, turn: _Turn) -> _Turn:

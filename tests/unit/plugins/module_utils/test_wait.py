@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.meshfleet.istio.plugins.module_utils import wait
 from ansible_collections.meshfleet.istio.plugins.module_utils.client import Answer, Bounds, Cluster
-from ansible_collections.meshfleet.istio.plugins.module_utils.errors import ApiError, MeshError, Unreachable
+from ansible_collections.meshfleet.istio.plugins.module_utils.errors import ApiError, MeshError, NotSent, Unreachable
 from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import Kind, named
 from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import Identity, Manifest
 from ansible_collections.meshfleet.istio.plugins.module_utils.wait import Target, deadline, wait_gone, wait_ready
@@ -219,10 +219,10 @@ def test_a_server_that_stays_away_is_the_reason() -> None:
     )
 
 
-def test_a_refusal_ends_the_wait_at_once() -> None:
-    server = Server(fails=[ApiError(403, "Forbidden", "namespaces is forbidden")])
-    result = waited(server, 60, namespace("a"))
-    assert result.error == "namespaces is forbidden"
+@pytest.mark.parametrize("failure", [ApiError(403, "Forbidden", "forbidden: it says"), NotSent("too much was lost")])
+def test_a_refusal_ends_the_wait_at_once(failure: MeshError) -> None:
+    result = waited(Server(fails=[failure]), 60, namespace("a"))
+    assert result.error == str(failure)
     assert result.seconds < 5
 
 
