@@ -6,6 +6,7 @@ Follows https://kubernetes.io/docs/reference/using-api/api-concepts/.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -123,7 +124,7 @@ class Cluster:
         except ApiError as error:
             if error.code == 404 and not error.unknown_kind:
                 return Answer(None)
-            if error.code == 409 and "UID in precondition" in error.message:
+            if error.code == 409 and re.search("UID in (the )?precondition", error.message):
                 if error.maybe_done:
                     return Answer(None)
                 raise replace(

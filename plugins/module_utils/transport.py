@@ -77,10 +77,13 @@ class Transport:
         import urllib3
 
         response = self.open(call, timeout)
+        connection = response.connection
         try:
             body = _read(response, time.monotonic() + patience)
         except (urllib3.exceptions.HTTPError, NotAnAnswer) as error:
-            response.close()
+            # The response may have handed it back already, and the next request would meet what is left of this one.
+            if connection:
+                connection.close()
             raise NoAnswer(error) from error
         response.release_conn()
         return Reply(response.status, response.headers, body)
@@ -125,6 +128,8 @@ def _sent(link: _Link, call: Call, timeout: float) -> Any:
 
 def _read(response: Any, until: float) -> bytes:
     """The body; each part is bounded by the read timeout, and all of it by C(until)."""
+    import urllib3
+
     read: Any = getattr(response, "read1", None) or (lambda: response.read(4096))
     parts = []
     while part := read():
@@ -132,7 +137,7 @@ def _read(response: Any, until: float) -> bytes:
         if time.monotonic() > until:
             raise NotAnAnswer("its answer takes too long (request_timeout)")
     if response.length_remaining:
-        raise NotAnAnswer(f"its answer ends {response.length_remaining} bytes too early")
+        raise urllib3.exceptions.IncompleteRead(sum(map(len, parts)), response.length_remaining)
     return b"".join(parts)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import ssl
 
+_BETWEEN = "check the API server's health and what is between, a load balancer or a proxy"
+
 
 def explained(host: str, error: BaseException) -> str:
     """A sentence from an error of urllib3, ssl or the socket below them."""
@@ -39,11 +41,10 @@ def explained(host: str, error: BaseException) -> str:
         return (
             f"the name of {host} does not resolve; check the server address in the kubeconfig and the controller's DNS"
         )
-    if isinstance(cause, ConnectionError) or "eof occurred" in lower or "incompleteread" in lower:
-        return (
-            f"{host} ends connections before it has answered ({text}); check the API server's health and what is "
-            f"between, a load balancer or a proxy"
-        )
+    if isinstance(cause, ConnectionError) or "eof occurred" in lower:
+        return f"{host} ends connections before it has answered ({text}); {_BETWEEN}"
+    if "incompleteread" in lower or "invalid literal for int" in lower:
+        return f"{host} ends connections in the middle of its answers; {_BETWEEN}"
     return f"{host} cannot be reached: {text}; check network and proxy"
 
 

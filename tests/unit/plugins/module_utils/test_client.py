@@ -130,17 +130,25 @@ def test_a_write_at_a_resource_version_that_is_over_is_not(monkeypatch: pytest.M
         cluster.request("PATCH", "/x", None, {}, "application/merge-patch+json")
 
 
-REPLACED = refused(409, "Conflict", "Precondition failed: UID in precondition: 1, UID in object meta: 2")
+REPLACED = refused(
+    409,
+    "Conflict",
+    'cannot be fulfilled on ConfigMap "a": the UID in the precondition (1) does not match the UID in '
+    "record (2). The object might have been deleted and then recreated",
+)
+IN_STORAGE = refused(409, "Conflict", "Precondition failed: UID in precondition: 1, UID in object meta: 2")
 GONE = refused(404, "NotFound", 'configmaps "a" not found')
 
 
-@pytest.mark.parametrize("answers", [(GONE,), (RESET, GONE), (RESET, REPLACED), (refused(504), REPLACED)])
+@pytest.mark.parametrize(
+    "answers", [(GONE,), (RESET, GONE), (RESET, REPLACED), (RESET, IN_STORAGE), (refused(504), REPLACED)]
+)
 def test_what_is_gone_is_deleted(monkeypatch: pytest.MonkeyPatch, answers: tuple[Reply | Exception, ...]) -> None:
     cluster = Scripted(monkeypatch, *answers)
     assert cluster.delete(config_maps(), "b", "a", uid="1").body is None
 
 
-@pytest.mark.parametrize("answers", [(REPLACED,), (refused(429, Retry_After="0"), REPLACED)])
+@pytest.mark.parametrize("answers", [(REPLACED,), (IN_STORAGE,), (refused(429, Retry_After="0"), REPLACED)])
 def test_what_somebody_replaced_is_not(monkeypatch: pytest.MonkeyPatch, answers: tuple[Reply | Exception, ...]) -> None:
     cluster = Scripted(monkeypatch, *answers)
     with pytest.raises(ApiError, match="another object of that name has taken its place"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import socket
 import ssl
 from typing import Any
@@ -56,6 +57,8 @@ def test_only_what_cannot_get_better_is_final(cause: Exception, expected: bool) 
         (OSError("Tunnel connection failed: 407 Proxy Authentication Required"), "the proxy to", "proxy_headers"),
         (TimeoutError("timed out"), "does not answer in time", "raise request_timeout"),
         (socket.gaierror(-2, "Name or service not known"), "does not resolve", "DNS"),
+        (http.client.IncompleteRead(b""), "in the middle of its answers", "load balancer"),
+        (ValueError("invalid literal for int() with base 16: b''"), "in the middle of its answers", "load balancer"),
         (NotAnAnswer("with nothing"), "answers, but with nothing", "lead to an API server"),
         (OSError("odd"), "cannot be reached: odd", "check network"),
     ],
