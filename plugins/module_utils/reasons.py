@@ -5,6 +5,7 @@ Follows https://kubernetes.io/docs/tasks/debug/debug-application/ for where reas
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,11 +27,24 @@ def explained(key: Identity, live: Live | None, pods: Sequence[Live], warnings: 
 
     C(pods) and C(warnings) may hold those of other objects; what is the object's own is told apart here.
     """
+    found = _causes(key, live, pods, warnings)
+    return f" ({'; '.join(dict.fromkeys(_short(text) for text in found))})" if found else ""
+
+
+def briefly(key: Identity, live: Live | None, pods: Sequence[Live], warnings: Sequence[Live]) -> str:
+    """The first of what C(explained) tells, without the pod's name, for a line on the screen."""
+    found = _causes(key, live, pods, warnings)
+    return _short(_POD.sub("", found[0])) if found else ""
+
+
+_POD = re.compile(r"^(pod|\d+ pods like) \S+ ")
+
+
+def _causes(key: Identity, live: Live | None, pods: Sequence[Live], warnings: Sequence[Live]) -> list[str]:
     own = [pod for pod in pods if key == ("", "Pod", *_place(pod)) or owned(pod, live)]
     found = [*(of_object(key, live) if live else ()), *of_pods(own)]
     told = " ".join(found)
-    found += [text for text in of_events(warnings, about(key, own)) if text.partition(": ")[2] not in told]
-    return f" ({'; '.join(dict.fromkeys(_short(text) for text in found))})" if found else ""
+    return found + [text for text in of_events(warnings, about(key, own)) if text.partition(": ")[2] not in told]
 
 
 def _short(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from .manifests import Identity
 
@@ -24,10 +24,13 @@ class Teller:
         self._last = -_STILL
         self.due = _FIRST
 
-    def line(self, passed: float, reasons: Mapping[Identity, str]) -> str | None:
+    def line(
+        self, passed: float, reasons: Mapping[Identity, str], cause: Callable[[Identity], str] = lambda _key: ""
+    ) -> str | None:
         """The line for this second of the wait, if it is time for one.
 
-        It shows the object whose reason is new, else each in its turn, and how many there are.
+        It shows the object whose reason is new, else each in its turn with the C(cause) of its reason, if there is one;
+        and how many there are.
         """
         if passed < self.due or not reasons:
             return None
@@ -39,7 +42,8 @@ class Teller:
         self._told, self._shown, self._last = dict(reasons), key, passed
         self.due = passed + _AGAIN
         count = f"{len(reasons)} not ready, " if len(reasons) > 1 else ""
-        return f"{passed:.0f} of {self._bound:.0f} s: {count}{key}: {' '.join(reasons[key].split())}"
+        why = ("" if changed else cause(key)) or reasons[key]
+        return f"{passed:.0f} of {self._bound:.0f} s: {count}{key}: {' '.join(why.split())}"
 
     def _next(self, keys: list[Identity]) -> Identity:
         place = keys.index(self._shown) + 1 if self._shown in keys else 0

@@ -19,7 +19,7 @@ from .errors import ApiError, MeshError, NotSent, Unreachable
 from .kinds import TABLE, Kind
 from .manifests import Identity, identity
 from .readiness import hopeless, unready
-from .reasons import WORKLOADS, explained
+from .reasons import WORKLOADS, briefly, explained
 from .telling import Teller
 from .wait_for import Condition
 
@@ -215,9 +215,14 @@ def _followed(board: dict[Identity, Finding], watching: _Watching, progress: Pro
     """The board after the news of the whole wait, told line by line."""
     until = watching.until
     teller = Teller(until.seconds)
+
+    def cause(key: Identity) -> str:
+        pods, warnings = _evidence(watching.cluster, {key: board[key]}, min(_DIAGNOSIS, until.left))
+        return briefly(key, board[key].live, pods, warnings)
+
     while board and until.left > 0 and not any(finding.final for finding in board.values()):
         if until.passed >= teller.due:
-            line = teller.line(until.passed, {key: finding.reason for key, finding in board.items()})
+            line = teller.line(until.passed, {key: finding.reason for key, finding in board.items()}, cause)
             if line:
                 progress(line)
         try:
@@ -296,7 +301,7 @@ def _watched(watching: _Watching, turn: _Turn, version: str) -> _Turn:
 def _given_up(cluster: Cluster, findings: Mapping[Identity, Finding], until: Deadline) -> str:
     """One line an object, with what the cluster says about the first of them."""
     shown = dict(list(findings.items())[:_EXPLAINED])
-    pods, warnings = _evidence(cluster, shown)
+    pods, warnings = _evidence(cluster, shown, _DIAGNOSIS)
     lines = [
         f"{key} is not ready: {finding.reason}{explained(key, finding.live, pods, warnings)}"
         for key, finding in shown.items()
@@ -315,7 +320,7 @@ def _lines(sentences: Sequence[str]) -> str:
 
 
 def _evidence(
-    cluster: Cluster, findings: Mapping[Identity, Finding]
+    cluster: Cluster, findings: Mapping[Identity, Finding], seconds: float
 ) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
     """Pods and warnings that may concern the objects; what may not be listed, or does not come in time, is left out."""
     present = [key for key, finding in findings.items() if finding.live]
@@ -329,7 +334,7 @@ def _evidence(
         ),
     ]
     alone = [finding.live for key, finding in findings.items() if (key.group, key.kind) == ("", "Pod") and finding.live]
-    found = _in_time(asked)
+    found = _in_time(asked, seconds)
     pods = [item for item in found if item["kind"] == "Pod"]
     return [*alone, *pods], [item for item in found if item["kind"] == "Event"]
 
@@ -349,8 +354,8 @@ def _some(
     return ask
 
 
-def _in_time(questions: Sequence[Callable[[], list[Mapping[str, Any]]]]) -> list[Mapping[str, Any]]:
-    """All answers that come within the time for a diagnosis."""
+def _in_time(questions: Sequence[Callable[[], list[Mapping[str, Any]]]], seconds: float) -> list[Mapping[str, Any]]:
+    """All answers that come within that time."""
     answers: queue.SimpleQueue[list[Mapping[str, Any]]] = queue.SimpleQueue()
 
     def answer(question: Callable[[], list[Mapping[str, Any]]]) -> None:
@@ -361,7 +366,7 @@ def _in_time(questions: Sequence[Callable[[], list[Mapping[str, Any]]]]) -> list
 
     for question in questions:
         _in_background(partial(answer, question))
-    until = deadline(_DIAGNOSIS)
+    until = deadline(max(0.0, seconds))
     found: list[Mapping[str, Any]] = []
     for _question in questions:
         try:

@@ -8,7 +8,7 @@ import pytest
 
 from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import TABLE
 from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import Identity
-from ansible_collections.meshfleet.istio.plugins.module_utils.reasons import explained, owned, pod_trouble
+from ansible_collections.meshfleet.istio.plugins.module_utils.reasons import briefly, explained, owned, pod_trouble
 from tests.unit.plugins.module_utils.case_files import listed
 
 
@@ -22,6 +22,7 @@ def test_reasons(case: dict[str, Any]) -> None:
     pods = [{**pod, "metadata": {"namespace": "shop", **pod["metadata"]}} for pod in case.get("pods", ())]
     events = [{"metadata": {}, **event} for event in case.get("events", ())]
     assert explained(key, live, pods, events) == case["said"]
+    assert briefly(key, live, pods, events) == case.get("briefly", case["said"][2:-1].partition("; ")[0])
 
 
 def test_what_is_said_is_one_line_and_not_endless() -> None:

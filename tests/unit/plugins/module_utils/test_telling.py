@@ -42,6 +42,22 @@ def test_what_stays_the_same_is_told_again_by_turns() -> None:
     ]
 
 
+def test_what_stays_the_same_is_told_with_its_cause() -> None:
+    asked: list[Identity] = []
+
+    def cause(key: Identity) -> str:
+        asked.append(key)
+        return "no node fits" if key == CART else ""
+
+    teller = Teller(60)
+    lines = [teller.line(float(second), {CART: "a", SHOP: "b"}, cause) for second in range(31)]
+    assert [line for line in lines if line][1:] == [
+        "12 of 60 s: 2 not ready, Deployment shop/shop: b",
+        "22 of 60 s: 2 not ready, Deployment shop/cart: no node fits",
+    ]
+    assert asked == [SHOP, CART]
+
+
 def test_who_asks_when_due_misses_nothing() -> None:
     teller, passed, lines = Teller(60), 0.0, []
     while passed < 23:

@@ -291,6 +291,16 @@ def test_progress_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.told == ["0 of 0 s: Namespace a: is Terminating"]
 
 
+def test_progress_tells_the_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("_FIRST", 0.0), ("_AGAIN", 0.1), ("_STILL", 0.2)):
+        monkeypatch.setattr(f"ansible_collections.meshfleet.istio.plugins.module_utils.telling.{name}", seconds)
+    stuck = pod("a", "Pending")
+    stuck["status"]["conditions"] = [{"type": "PodScheduled", "status": "False", "message": "no node fits"}]
+    result = waited(Server([stuck]), 0.7, stuck)
+    assert result.told[-1] == "1 of 1 s: Pod shop/a: not scheduled: no node fits"
+    assert 0.7 <= result.seconds < 0.7 + LATE
+
+
 def test_what_holds_a_deletion_is_named() -> None:
     ending = namespace("a", "Terminating")
     ending["spec"] = {"finalizers": ["kubernetes"]}
