@@ -83,6 +83,8 @@ def _shape(params: Mapping[str, Any]) -> Shape:
             f"renew_before ({params['renew_before']} days) must be less than validity ({params['validity']} days), or "
             f"each run would make a new certificate"
         )
+    if params["settle_hours"] < 0:
+        raise MeshError(f"settle_hours must not be negative, it is {params['settle_hours']}")
     length = params["path_length"]
     if length is not None and length < 0:
         raise MeshError(f"path_length must not be negative, it is {length}")
@@ -92,33 +94,40 @@ def _shape(params: Mapping[str, Any]) -> Shape:
 
 
 def _live(cluster: Cluster, namespace: str, now: datetime) -> Live | None:
-    texts = _read(cluster, namespace, _CACERTS)
-    if texts is not None:
+    secret = found(cluster, "Secret", _CACERTS, namespace)
+    if secret is not None:
+        texts = _texts(secret)
         if "tls.crt" in texts:
             raise MeshError(
                 f"Secret {namespace}/{_CACERTS} holds tls.crt, which istiod prefers to all that this module writes; "
                 f"leave it to who made it (cert-manager?), or delete the Secret"
             )
         if any(texts.get(key) for key in trust.KEYS):
-            return trust.read(f"Secret {namespace}/{_CACERTS}", texts, now)
-    texts = _read(cluster, namespace, _SELF_SIGNED)
+            return trust.read(f"Secret {namespace}/{_CACERTS}", texts, now)._replace(changed=_changed(secret))
+    secret = found(cluster, "Secret", _SELF_SIGNED, namespace)
+    texts = _texts(secret) if secret else {}
     if not texts:
         return None
     own = {ROOT: texts.get(ROOT) or texts.get(CERTIFICATE) or ""}
     return trust.read(f"Secret {namespace}/{_SELF_SIGNED}, istiod's own", {**texts, **own}, now)
 
 
-def _read(cluster: Cluster, namespace: str, name: str) -> dict[str, str] | None:
-    """The values of a Secret; None when there is none. Raises MeshError for what is no text."""
-    secret = found(cluster, "Secret", name, namespace)
-    if secret is None:
-        return None
-    data = secret.get("data") or {}
+def _texts(secret: Mapping[str, Any]) -> dict[str, str]:
+    """The values of a Secret that matter to istiod. Raises MeshError for what is no text."""
+    data, metadata = secret.get("data") or {}, secret["metadata"]
     try:
         known = [key for key in (*trust.KEYS, "tls.crt") if key in data]
         return {key: base64.b64decode(data[key]).decode() for key in known}
     except (binascii.Error, UnicodeDecodeError) as error:
-        raise MeshError(f"Secret {namespace}/{name} holds what is no PEM; delete it or put it right") from error
+        name = f"Secret {metadata['namespace']}/{metadata['name']}"
+        raise MeshError(f"{name} holds what is no PEM; delete it or put it right") from error
+
+
+def _changed(secret: Mapping[str, Any]) -> datetime | None:
+    """When values of the Secret were last written, by the server's clock; None when it does not say."""
+    entries = secret["metadata"].get("managedFields") or ()
+    times = [entry["time"] for entry in entries if "f:data" in entry.get("fieldsV1", {}) and entry.get("time")]
+    return max((datetime.fromisoformat(time) for time in times), default=None)
 
 
 def _exists(cluster: Cluster, namespace: str) -> bool:
@@ -148,6 +157,7 @@ def _wanted(params: Mapping[str, Any], shape: Shape, live: Live | None, now: dat
         "shape": shape,
         "must": trust.unlike(shape, frozenset(name for name in options if params[name] is not None)),
         "renew_before": timedelta(days=params["renew_before"]),
+        "settle": timedelta(hours=params["settle_hours"]),
     }
     certificate = _text(params, "certificate")
     if certificate is not None:

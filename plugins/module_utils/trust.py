@@ -37,20 +37,21 @@ class Stage(Enum):
 
 
 class Live(NamedTuple):
-    """The authority that a cluster has. C(broken) says why it is none that can be kept; its key is None then."""
+    """The authority that a cluster has, and when that was last changed. C(broken) says why it cannot be kept."""
 
     origin: str
     texts: Mapping[str, str]
     roots: tuple[x509.Certificate, ...]
     issued: Issued | None
     broken: str = ""
+    changed: datetime | None = None
 
 
 class Wanted(NamedTuple):
     """The root that a cluster is to have, and how its intermediate comes about.
 
     C(shape_of) are the options that the user set and an existing intermediate must have. C(given) is an authority that
-    comes from elsewhere; without it, C(make) issues one.
+    comes from elsewhere; without it, C(make) issues one. C(settle) is how long workloads may take to renew theirs.
     """
 
     root: x509.Certificate
@@ -59,6 +60,7 @@ class Wanted(NamedTuple):
     must: Callable[[x509.Certificate], str] = lambda _certificate: ""
     given: Issued | None = None
     renew_before: timedelta = timedelta(0)
+    settle: timedelta = timedelta(0)
 
 
 class Decision(NamedTuple):
@@ -133,6 +135,8 @@ def decide(live: Live | None, wanted: Wanted, step: str | None, now: datetime, *
             f"the certificate in {live.origin} is not yet signed by the root {fingerprint(wanted.root)}; run "
             f"root_transition: switch on every cluster first"
         )
+    if (step, now_at) in ((SWITCH, Stage.PREPARED), (FINISH, Stage.SWITCHED)) and not check:
+        _refuse_hurry(live, wanted, now)
     if step == PREPARE and now_at is Stage.PREPARED:
         return _unchanged(live, now_at)
     roots = live.roots if wanted.root in live.roots else (*live.roots, wanted.root)
@@ -140,6 +144,17 @@ def decide(live: Live | None, wanted: Wanted, step: str | None, now: datetime, *
         reason = f"the root is now {fingerprint(wanted.root)}"
         return _fresh(wanted, live, (wanted.root,) if step == FINISH else roots, now, reason)
     return _maintained(live, wanted, (wanted.root,) if step == FINISH else live.roots, now)
+
+
+def _refuse_hurry(live: Live, wanted: Wanted, now: datetime) -> None:
+    """Workloads take new roots, and certificates of the new authority, when they renew their own: hours later."""
+    if live.changed and now < live.changed + wanted.settle:
+        hours = wanted.settle // timedelta(hours=1)
+        raise MeshError(
+            f"the step before was done at {stamp(live.changed)}, and workloads may need {hours} hours from then on to "
+            f"take it over; run this again after {stamp(live.changed + wanted.settle)}, or restart all workloads of "
+            f"the mesh and set settle_hours: 0"
+        )
 
 
 def _kept_up(live: Live, wanted: Wanted, now_at: Stage, now: datetime) -> Decision:

@@ -105,9 +105,17 @@ options:
         new root; V(finish) takes the old root out. The two later steps refuse a cluster that the step before was not
         run on.
       - A step that a cluster has behind it changes nothing, so a run that was stopped is run again.
-      - Between the steps, istiod must take the new bundle and all workloads their new certificates; see docs/trust.md.
+      - Between the steps, istiod must take the new bundle, which is waited for, and all workloads must renew their
+        certificates, see O(settle_hours).
     type: str
     choices: [prepare, switch, finish]
+  settle_hours:
+    description:
+      - Hours that must have passed since V(prepare) before V(switch), and since V(switch) before V(finish).
+      - Workloads take over roots and authorities when they renew their certificates, which live 24 hours unless istiod
+        is told otherwise. 0 is for a mesh whose workloads were all restarted after the step before.
+    type: int
+    default: 24
 requirements:
   - cryptography
 extends_documentation_fragment:
@@ -250,6 +258,7 @@ SPEC = options("cluster", "apply", "wait") | {
     "root_validity": {"type": "int", "default": 3650},
     "renew_before": {"type": "int", "default": 90},
     "root_transition": {"type": "str", "choices": ["prepare", "switch", "finish"]},
+    "settle_hours": {"type": "int", "default": 24},
 }
 
 

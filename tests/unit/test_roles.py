@@ -22,6 +22,7 @@ PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 INVENTORIES = sorted(path.name for path in (ROOT / "inventories").iterdir())
 ROLE_OF = {
     "topology": "topology",
+    "certificates": "certificates",
     "install": "install",
     "cross_cluster": "cross_cluster_gateway",
     "security": "security",
