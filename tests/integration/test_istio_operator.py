@@ -9,7 +9,7 @@ import pytest
 from tests.lab import Lab
 
 from .mesh import story
-from .playbook import DATA, WRITES, Fleet, Manifest, Result, Run, listen, real, task
+from .playbook import DATA, ORDINARY, WRITES, Fleet, Manifest, Result, Run, listen, real, task
 
 NAMESPACE = "istio-beside"
 SCOPE = "meshfleet.io/scope=control-plane.istio-beside.beside"
@@ -64,6 +64,20 @@ def test_rerun_writes_nothing(fleet: Fleet, installed: Result) -> None:
     assert set(again.actions.values()) == {"unchanged"}
     assert set(again.actions) == set(installed.actions)
     assert ear.written("west") == []
+
+
+def test_a_process_of_its_own_says_the_same(fleet: Fleet, installed: Result) -> None:
+    """What is planned for a change, and that nothing changes without one."""
+    changed = {**PLANE, "tag": "another"}
+    tasks = [{**task("istio_operator", **changed), "check_mode": True}, task("istio_operator", **PLANE)]
+    inside, outside = (
+        fleet.play(*tasks, hosts={"west": {}}, arguments=("--diff", *path)).ok().ours("west") for path in ((), ORDINARY)
+    )
+    assert [(one.outcome, one.changed) for one in inside] == [("ok", True), ("ok", False)]
+    keys = ("changed", "msg", "resources", "diff", "warnings", "invocation")
+    assert [{key: one.data.get(key) for key in keys} for one in outside] == [
+        {key: one.data.get(key) for key in keys} for one in inside
+    ]
 
 
 def test_what_leaves_the_render_is_pruned(fleet: Fleet, installed: Result) -> None:
