@@ -114,10 +114,12 @@ def _access(params: Mapping[str, Any], folder: str, refused: Credential | None) 
         return _static(context, cluster, {}, folder)._replace(acting=acting)
     if "auth-provider" in user:
         return _provided(params, chosen, folder)._replace(acting=acting)
-    if "exec" not in user:
+    if "exec" not in user or user.get("token") or user.get("tokenFile"):
         return _static(context, cluster, user, folder)._replace(acting=acting)
     credential = credentials.fetch(user["exec"], cluster, params.get("request_timeout") or 30.0, refused)
-    return _static(context, cluster, _user_of(credential), folder)._replace(acting=acting, credential=credential)
+    return _static(context, cluster, {**user, **_user_of(credential)}, folder)._replace(
+        acting=acting, credential=credential
+    )
 
 
 def _user_of(credential: Credential) -> dict[str, Any]:

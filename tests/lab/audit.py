@@ -27,6 +27,8 @@ class AuditEvent:
     uri: str
     received_at: datetime.datetime
     dry_run: bool
+    acts_as: str = ""
+    acting_groups: tuple[str, ...] = ()
 
     @property
     def writes(self) -> bool:
@@ -44,6 +46,7 @@ def read(log: Path, start: int, end: int) -> Iterator[AuditEvent]:
 
 def event(entry: Mapping[str, Any]) -> AuditEvent:
     """Read one line of the log."""
+    acting = entry.get("impersonatedUser", {})
     target = entry.get("objectRef", {})
     resource = "/".join(part for part in (target.get("resource", ""), target.get("subresource", "")) if part)
     uri = entry["requestURI"]
@@ -58,4 +61,6 @@ def event(entry: Mapping[str, Any]) -> AuditEvent:
         uri=uri,
         received_at=datetime.datetime.fromisoformat(entry["requestReceivedTimestamp"]),
         dry_run="All" in parse_qs(urlsplit(uri).query).get("dryRun", ()),
+        acts_as=acting.get("username", ""),
+        acting_groups=tuple(acting.get("groups", ())),
     )

@@ -64,6 +64,7 @@ def basic(text: str) -> str:
         ({"token": "t"}, {"username": "u"}, basic("u:")),
         ({"token": "t"}, {"password": "p"}, "Bearer t"),
         ({"exec": {"command": "/nowhere"}}, {"api_key": "k"}, "Bearer k"),
+        ({"exec": {"command": "/nowhere"}, "token": "t"}, {}, "Bearer t"),
     ],
 )
 def test_who_the_server_is_told(user: dict[str, Any], options: dict[str, Any], sent: str | None) -> None:
