@@ -86,6 +86,11 @@ EXAMPLES = r"""
   check_mode: true
   diff: true
 
+- name: Go on once the Service of a gateway has an address
+  meshfleet.istio.resources:
+    src: [ingress-service.yaml]
+    wait_for: status.loadBalancer.ingress
+
 - name: Remove an object
   meshfleet.istio.resources:
     state: absent

@@ -253,6 +253,22 @@ def test_a_status_that_a_controller_writes_is_awaited(fleet: Fleet) -> None:
     fleet.kubectl("east", "delete", "-n", NAMESPACE, "service", "outside")
 
 
+def test_a_name_alone_waits_and_touches_nothing(fleet: Fleet) -> None:
+    """As docs/waiting.md says: for what somebody else made."""
+    theirs = config_map(NAMESPACE, "theirs", version="1.27")
+    fleet.kubectl("east", "create", "-f", "-", stdin=json.dumps(theirs))
+    before = fleet.get("east", "configmap", "-n", NAMESPACE, "theirs")
+    name_alone = {key: value for key, value in theirs.items() if key != "data"}
+    ear = listen(fleet.lab)
+    run = fleet.play(
+        task("resources", definition=name_alone, wait_for="data.version == '1.27'"),
+        in_vain(name_alone, wait_for="data.version == '1.28'"),
+    ).ok()
+    assert [(result.outcome, result.changed) for result in run.ours()] == [("ok", False), ("failed", False)]
+    assert ear.written("east") == []
+    assert fleet.get("east", "configmap", "-n", NAMESPACE, "theirs") == before
+
+
 REFUSALS: dict[str, dict[str, Any]] = {
     "wait_for is not a JMESPath expression that can be used (at character 10, = 'b'): equality is written ==": {
         "wait_for": "data.key = 'b'"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
 from ansible_collections.meshfleet.istio.plugins.module_utils.wait_for import asked, condition
@@ -54,3 +57,11 @@ def test_options_that_contradict_each_other(params: dict[str, Any], present: boo
 @pytest.mark.parametrize("params", [{"wait": False}, {"wait": True, "wait_for": None}])
 def test_nothing_is_asked_for(params: dict[str, Any]) -> None:
     assert asked(params, True) is None
+
+
+def test_what_the_documentation_shows_is_taken() -> None:
+    text = (Path(__file__).parents[4] / "docs" / "waiting.md").read_text(encoding="utf-8")
+    tasks = [task for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) for task in yaml.safe_load(block)]
+    options = [module for task in tasks for name, module in task.items() if name.startswith("meshfleet.istio.")]
+    assert len(options) == len(tasks) > 3
+    assert [condition(one["wait_for"]).text for one in options] == [one["wait_for"] for one in options]
