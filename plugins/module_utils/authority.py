@@ -354,11 +354,11 @@ def _broken(path: Sequence[x509.Certificate], root: x509.Certificate) -> Iterato
         if issued_by(one, issuer):
             continue
         what = _named(path)[at][0]
-        found = next((place for place, other in enumerate([*path, root]) if issued_by(one, other)), None)
+        found = next((other for other in (*path, root) if other != one and issued_by(one, other)), None)
         if found is not None:
             yield (
-                f"the chain is in the wrong order: {what} is signed by {subject([*path, root][found])}; each must be "
-                f"followed by its issuer, up to the root"
+                f"the chain is in the wrong order: {what} is signed by {subject(found)}; each must be followed by its "
+                f"issuer, up to the root"
             )
         elif at == len(path) - 1:
             yield (

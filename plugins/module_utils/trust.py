@@ -240,6 +240,8 @@ def _due(live: Live, wanted: Wanted, now: datetime) -> str:
 def _fresh(
     wanted: Wanted, live: Live | None, roots: Sequence[x509.Certificate], now: datetime, reason: str
 ) -> Decision:
+    if wanted.given is None:
+        _refuse(authority.root_problems(wanted.root, now, below=1))
     issued = wanted.given or wanted.make()
     _refuse(authority.problems(issued, now))
     chain = () if issued.certificate == issued.root else (issued.certificate, *issued.chain)
