@@ -89,6 +89,8 @@ def visible(params: Mapping[str, Any]) -> dict[str, Any]:
         shown["proxy"] = re.sub(r"//[^/@]*@", "//***@", shown["proxy"])
     if is_inline(shown.get("kubeconfig")):
         shown["kubeconfig"] = "(a kubeconfig, redacted)"
+    if shown.get("remotes"):
+        shown["remotes"] = [visible(remote) for remote in shown["remotes"]]
     if shown.get("definition") is not None:
         shown["definition"] = _shown(shown["definition"])
     return shown

@@ -24,6 +24,7 @@ ROLE_OF = {
     "topology": "topology",
     "certificates": "certificates",
     "install": "install",
+    "remote_secrets": "remote_secrets",
     "cross_cluster": "cross_cluster_gateway",
     "security": "security",
     "telemetry": "telemetry",

@@ -1,0 +1,67 @@
+# Copyright: the meshfleet.istio contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The clusters of an inventory as the module remote_secret wants them, for the role remote_secrets."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: remotes
+short_description: How the clusters of the inventory are reached
+version_added: "0.1.0"
+author: meshfleet contributors (@meshfleet)
+description:
+  - Makes of hosts the list that the option C(remotes) of M(meshfleet.istio.remote_secret) takes, from their variables.
+positional: _input, hostvars
+options:
+  _input:
+    description: Names of the hosts, each of which is a cluster.
+    type: list
+    elements: str
+    required: true
+  hostvars:
+    description: Ansible's C(hostvars).
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Let each cluster's istiod see all others
+  meshfleet.istio.remote_secret:
+    remotes: "{{ groups['clusters'] | meshfleet.istio.remotes(hostvars) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: A dictionary for each host.
+  type: list
+  elements: dict
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+_FROM = {
+    "kubeconfig": "cluster_kubeconfig",
+    "context": "cluster_context",
+    "api_key": "cluster_api_key",
+    "server": "cluster_remote_server",
+    "tls_server_name": "cluster_remote_tls_server_name",
+    "certificate_authority": "cluster_remote_certificate_authority",
+}
+
+
+def _remote(host: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+    given = {option: variables[name] for option, name in _FROM.items() if variables.get(name)}
+    return {"context": host} | given | {"name": str(variables.get("cluster_name") or host)}
+
+
+def remotes(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The hosts' variables as options; the context is the host's name where they say none."""
+    return [_remote(str(host), hostvars[host]) for host in hosts]
+
+
+class FilterModule:
+    """What Ansible asks a file of filters for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"remotes": remotes}

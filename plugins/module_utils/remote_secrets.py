@@ -1,0 +1,161 @@
+"""Remote secrets: how each istiod reaches the API servers of the other clusters.
+
+Follows https://istio.io/latest/docs/reference/commands/istioctl/#istioctl-create-remote-secret and
+https://istio.io/latest/docs/setup/install/multicluster/.
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from .errors import MeshError
+from .manifests import Manifest
+
+LABEL = "istio/multiCluster"
+ANNOTATION = "networking.istio.io/cluster"
+PREFIX = "istio-remote-secret-"
+SCOPE = "remote-secrets"
+TOKEN = "kubernetes.io/service-account-token"
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?")
+_READER = "meshfleet-istio-reader"
+_READ = ["get", "list", "watch"]
+
+
+class Remote(NamedTuple):
+    """A peer: its name in the mesh, the address that other clusters reach it by, and how its server proves itself."""
+
+    name: str
+    server: str
+    authority: str
+    token: str
+    tls_server_name: str = ""
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises MeshError for a name that cannot be part of a Secret's, or that is there twice."""
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise MeshError(
+                f"remotes: {name!r} is no name for a remote secret; use at most 42 lower-case letters, digits and -"
+            )
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise MeshError(f"remotes names {', '.join(twice)} twice; endpoints of two clusters would mix")
+
+
+def refuse_unreachable(name: str, server: str) -> None:
+    """Raises MeshError for an address that means another machine to every other cluster."""
+    host = urlsplit(server).hostname or ""
+    try:
+        address = ipaddress.ip_address(host)
+        local = address.is_loopback or address.is_unspecified or address.is_link_local
+    except ValueError:
+        local = host in ("", "localhost") or host.endswith(".localhost")
+    if local:
+        raise MeshError(
+            f"{name} is reached at {server or '(no address)'}, which is another machine for every other cluster; set "
+            f"the remote's server (cluster_remote_server) to the address that they reach, or allow_loopback"
+        )
+
+
+def secret(remote: Remote, namespace: str) -> Manifest:
+    """The Secret as istioctl makes it; its key is the name of the cluster, which istiod goes by."""
+    text = kubeconfig(remote)
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": PREFIX + remote.name,
+            "namespace": namespace,
+            "labels": {LABEL: "true"},
+            "annotations": {ANNOTATION: remote.name},
+        },
+        "data": {remote.name: base64.b64encode(text.encode()).decode()},
+    }
+
+
+def kubeconfig(remote: Remote) -> str:
+    """The same text for the same remote: istiod opens its watches anew when a byte changes."""
+    import yaml
+
+    cluster = {"certificate-authority-data": remote.authority, "server": remote.server}
+    if remote.tls_server_name:
+        cluster["tls-server-name"] = remote.tls_server_name
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": remote.name, "cluster": cluster}],
+        "users": [{"name": remote.name, "user": {"token": remote.token}}],
+        "contexts": [{"name": remote.name, "context": {"cluster": remote.name, "user": remote.name}}],
+        "current-context": remote.name,
+        "preferences": {},
+    }
+    return yaml.safe_dump(config, sort_keys=True)
+
+
+def installed_name(istiods: Sequence[Mapping[str, Any]]) -> str | None:
+    """The name that a peer's control plane gives its own cluster; None where there is none, or where they disagree."""
+    found = {
+        variable.get("value")
+        for deployment in istiods
+        for container in deployment["spec"]["template"]["spec"].get("containers") or ()
+        for variable in container.get("env") or ()
+        if variable.get("name") == "CLUSTER_ID" and variable.get("value")
+    }
+    return found.pop() if len(found) == 1 else None
+
+
+def token_secret(service_account: str, namespace: str, generation: str = "") -> Manifest:
+    """The Secret that Kubernetes fills with a token that does not end, see
+    https://kubernetes.io/docs/concepts/configuration/secret/#serviceaccount-token-secrets.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": TOKEN,
+        "metadata": {
+            "name": f"{service_account}-istio-remote-secret-token{generation}",
+            "namespace": namespace,
+            "annotations": {"kubernetes.io/service-account.name": service_account},
+        },
+    }
+
+
+def reader(service_account: str, namespace: str) -> list[Manifest]:
+    """What a cluster without a control plane's own charts needs for others to read it."""
+    meta = {"name": f"{_READER}-{namespace}"}
+    rbac = "rbac.authorization.k8s.io"
+    groups = ["config.istio.io", "security.istio.io", "networking.istio.io", "authentication.istio.io"]
+    groups += ["rbac.istio.io", "telemetry.istio.io", "extensions.istio.io"]
+    core = ["endpoints", "pods", "services", "nodes", "replicationcontrollers", "namespaces", "secrets", "configmaps"]
+    rules = [
+        {"apiGroups": groups, "resources": ["*"], "verbs": _READ},
+        {"apiGroups": [""], "resources": core, "verbs": _READ},
+        {"apiGroups": ["networking.istio.io"], "resources": ["workloadentries"], "verbs": _READ},
+        {"apiGroups": ["networking.x-k8s.io", "gateway.networking.k8s.io"], "resources": ["*"], "verbs": _READ},
+        {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": _READ},
+        {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": _READ},
+        {"apiGroups": ["multicluster.x-k8s.io"], "resources": ["serviceexports", "serviceimports"], "verbs": _READ},
+        {"apiGroups": ["apps"], "resources": ["replicasets"], "verbs": _READ},
+        {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
+        {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
+    ]
+    subject = {"kind": "ServiceAccount", "name": service_account, "namespace": namespace}
+    role = {"apiGroup": rbac, "kind": "ClusterRole", "name": meta["name"]}
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": service_account, "namespace": namespace}},
+        {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": meta, "rules": rules},
+        {
+            "apiVersion": f"{rbac}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": meta,
+            "roleRef": role,
+            "subjects": [subject],
+        },
+    ]

@@ -1,0 +1,168 @@
+"""Three clusters on two networks become one mesh: one root, control planes that see each other, gateways between."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.lab import Lab
+
+from .conftest import running
+from .playbook import ORDINARY, Fleet, Result, fleet_of, listen, real, task
+
+NETWORKS = {"east": "near", "south": "near", "west": "far"}
+PREFIX = "istio-remote-secret-"
+TOKEN = "istio-reader-service-account-istio-remote-secret-token"
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with running(tmp_path_factory.mktemp("multicluster"), *NETWORKS) as lab:
+        fleet = fleet_of(lab)
+        hosts = {"clusters": {"hosts": {name: {"cluster_network": network} for name, network in NETWORKS.items()}}}
+        (fleet.folder / "three.yml").write_text(yaml.safe_dump(hosts))
+        site(fleet).ok()
+        yield fleet
+
+
+def site(fleet: Fleet, *arguments: str, **extra: Any) -> Any:
+    settings = {
+        "cross_cluster_gateway_east_west": "present",
+        "remote_secrets_state": "present",
+        "remote_secrets_allow_loopback": True,
+        "certificates_authority_path": str(fleet.folder / "authority"),
+        "certificates_key_type": "ecdsa",
+    }
+    chosen = ("-i", str(fleet.folder / "three.yml"), "--limit", "clusters:!ungrouped", *arguments)
+    return fleet.site(*chosen, extra=settings | extra)
+
+
+def debug(lab: Lab, cluster: str, page: str) -> Any:
+    (istiod,) = lab.istiods(cluster)
+    with urllib.request.urlopen(f"http://127.0.0.1:{istiod.ports['http']}/debug/{page}", timeout=10) as answer:
+        return json.load(answer)
+
+
+def remotes(fleet: Fleet, names: list[str]) -> list[dict[str, Any]]:
+    kubeconfig = str(fleet.lab.kubeconfig)
+    return [{"name": name, "kubeconfig": kubeconfig, "context": name} for name in names]
+
+
+def remote_task(fleet: Fleet, names: list[str], **options: Any) -> dict[str, Any]:
+    return task("remote_secret", remotes=remotes(fleet, names), **{"allow_loopback": True, **options})
+
+
+def on_east(fleet: Fleet, *tasks: dict[str, Any], arguments: tuple[str, ...] = ()) -> list[Result]:
+    found = fleet.play(*({**one, "ignore_errors": True} for one in tasks), arguments=arguments).ok()
+    return found.ours("east")
+
+
+@pytest.mark.parametrize("cluster", NETWORKS)
+def test_each_control_plane_is_in_step_with_all_clusters(fleet: Fleet, cluster: str) -> None:
+    found = {one["id"]: one["syncStatus"] for one in debug(fleet.lab, cluster, "clusterz")}
+    assert found == dict.fromkeys(NETWORKS, "synced")
+
+
+def test_each_network_is_known_by_its_gateways(fleet: Fleet) -> None:
+    addresses: dict[str, set[str]] = {network: set() for network in NETWORKS.values()}
+    for cluster, network in NETWORKS.items():
+        service = fleet.get(cluster, "service", "-n", "istio-system", "istio-eastwestgateway")
+        assert service["metadata"]["labels"]["topology.istio.io/network"] == network
+        addresses[network] |= {one["ip"] for one in service["status"]["loadBalancer"]["ingress"]}
+    for cluster in NETWORKS:
+        seen: dict[str, set[str]] = {}
+        for gateway in debug(fleet.lab, cluster, "networkz"):
+            seen.setdefault(gateway["Network"], set()).add(gateway["Addr"])
+        assert seen == addresses
+
+
+def test_the_clusters_have_one_root(fleet: Fleet) -> None:
+    run = fleet.play(task("mesh_info"), hosts={name: {} for name in NETWORKS}).ok()
+    told = [result.data["mesh"]["root_certificate"] for result in run.ours()]
+    assert {one["source"] for one in told} == {"cacerts"}
+    assert len({one["fingerprint"] for one in told}) == 1
+    live = {
+        fleet.get(name, "configmap", "-n", "backend", "istio-ca-root-cert")["data"]["root-cert.pem"]
+        for name in NETWORKS
+    }
+    assert live == {Path(fleet.folder / "authority" / "root-cert.pem").read_text()}
+
+
+def test_a_second_run_writes_nothing(fleet: Fleet) -> None:
+    ear = listen(fleet.lab)
+    again = site(fleet).ok()
+    assert {host: counts["changed"] for host, counts in again.recap.items()} == dict.fromkeys(NETWORKS, 0)
+    assert {name: real(ear.written(name)) for name in NETWORKS} == {name: [] for name in NETWORKS}
+
+
+def test_what_was_broken_by_hand_is_repaired(fleet: Fleet) -> None:
+    before = fleet.get("east", "secret", "-n", "istio-system", PREFIX + "west")["data"]
+    fleet.kubectl("west", "-n", "istio-system", "delete", "secret", TOKEN)
+    fleet.kubectl("south", "-n", "istio-system", "patch", "secret", PREFIX + "east", "-p", '{"data":{"east":"eA=="}}')
+    fleet.kubectl("west", "label", "namespace", "istio-system", "topology.istio.io/network-")
+    site(fleet).ok()
+    after = fleet.get("east", "secret", "-n", "istio-system", PREFIX + "west")["data"]
+    assert after["west"] != before["west"]
+    assert fleet.get("south", "secret", "-n", "istio-system", PREFIX + "east")["data"]["east"] != "eA=="
+    labels = fleet.get("west", "namespace", "istio-system")["metadata"]["labels"]
+    assert labels["topology.istio.io/network"] == "far"
+
+
+@pytest.mark.parametrize("path", [(), ORDINARY], ids=["in-process", "ordinary"])
+def test_the_secret_is_the_one_that_istioctl_makes(fleet: Fleet, path: tuple[str, ...]) -> None:
+    (told,) = on_east(fleet, remote_task(fleet, ["east", "west", "south"]), arguments=("-vvvv", *path))
+    assert (told.outcome, told.changed, told.data["access"]) == ("ok", False, [])
+    assert set(told.actions) == {f"Secret istio-system/{PREFIX}{name}" for name in ("west", "south")}
+    live = fleet.get("east", "secret", "-n", "istio-system", PREFIX + "west")
+    assert live["metadata"]["labels"]["istio/multiCluster"] == "true"
+    assert live["metadata"]["annotations"]["networking.istio.io/cluster"] == "west"
+    assert list(live["data"]) == ["west"]
+
+
+def test_what_cannot_work_is_refused(fleet: Fleet) -> None:
+    nowhere = [{"name": "nowhere", "host": "https://127.0.0.1:9", "api_key": "none"}, *remotes(fleet, ["west"])]
+    wrong = [{**remotes(fleet, ["west"])[0], "name": "weest"}]
+    loopback, misnamed, twice, unreachable = on_east(
+        fleet,
+        remote_task(fleet, ["west"], allow_loopback=False, prune=False),
+        task("remote_secret", remotes=wrong, allow_loopback=True, prune=False),
+        remote_task(fleet, ["west", "west"]),
+        task("remote_secret", remotes=nowhere, allow_loopback=True, retries=0),
+    )
+    assert "which is another machine for every other cluster" in loopback.msg
+    assert "its control plane calls the cluster west, not weest" in misnamed.msg
+    assert "remotes names west twice" in twice.msg
+    assert "east: no access to nowhere: https://127.0.0.1:9 refuses connections" in unreachable.msg
+    assert {one.outcome for one in (loopback, misnamed, twice, unreachable)} == {"failed"}
+    # What a peer that is down had given is kept, and so is what was not asked for.
+    assert fleet.exists("east", "-n", "istio-system", "secret", PREFIX + "south")
+
+
+def test_a_cluster_that_leaves_is_forgotten_and_strangers_are_told(fleet: Fleet) -> None:
+    stranger = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "by-hand", "namespace": "istio-system", "labels": {"istio/multiCluster": "true"}},
+        "data": {"elsewhere": "eA=="},
+    }
+    fleet.kubectl("east", "apply", "-f", "-", stdin=yaml.safe_dump(stranger))
+    left, checked, back = on_east(
+        fleet,
+        remote_task(fleet, ["west"]),
+        {**remote_task(fleet, []), "check_mode": True},
+        remote_task(fleet, ["west", "south"]),
+    )
+    fleet.kubectl("east", "-n", "istio-system", "delete", "secret", "by-hand")
+    assert left.actions == {
+        f"Secret istio-system/{PREFIX}west": "unchanged",
+        f"Secret istio-system/{PREFIX}south": "deleted",
+    }
+    assert left.data["warnings"] == ["Secret istio-system/by-hand is not ours, left alone"]
+    assert checked.actions == {f"Secret istio-system/{PREFIX}west": "deleted"}
+    assert back.actions[f"Secret istio-system/{PREFIX}south"] == "created"
