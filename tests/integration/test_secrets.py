@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.lab import Lab
+from tests.lab import Lab, until
 
 from .playbook import ORDINARY, Fleet, Manifest, Run, fleet_of, task
 
@@ -152,6 +152,10 @@ def variables(fleet: Fleet, token: str) -> dict[str, Any]:
     return {"marks": MARKS, "inline": config, "stranger": stranger, "text": text}
 
 
+def in_memory() -> set[str]:
+    return set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+
+
 def written(folder: Path) -> Iterator[tuple[str, str]]:
     for path in folder.rglob("*"):
         if path.is_file():
@@ -166,7 +170,7 @@ def test_no_secret_is_left_anywhere(fleet: Fleet, tmp_path: Path, path: str) -> 
     token = fleet.kubectl("east", "-n", NAMESPACE, "create", "token", "nobody").strip()
     theirs = yaml.safe_dump(secret("contested", data={"password": encoded(MARKS["contested"])}))
     fleet.kubectl("east", "apply", "--server-side", "--field-manager=other", "-f", "-", stdin=theirs)
-    memory = set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+    memory = in_memory()
 
     run = fleet.play(
         *tasks(fleet, inputs),
@@ -192,8 +196,9 @@ def test_no_secret_is_left_anywhere(fleet: Fleet, tmp_path: Path, path: str) -> 
     assert {"ansible.log", "summary.json"} <= set(traces.files)
     key = next(entry["user"]["client-key-data"] for entry in variables(fleet, token)["inline"]["users"])
     assert traces.found(MARKS | {"service account's token": token, "client key": key}) == []
-    left = set(os.listdir("/dev/shm")) - memory if memory or os.path.isdir("/dev/shm") else set()
-    assert [name for name in left if "meshfleet" in name] == []
+    left = {name for name in in_memory() - memory if "meshfleet" in name}
+    # Another run on this machine may be loading a certificate right now; what is left over stays.
+    until("nothing is left in memory", lambda: not left & in_memory(), 10)
 
 
 def test_a_file_of_ours_is_its_owners_alone(fleet: Fleet, tmp_path: Path) -> None:
