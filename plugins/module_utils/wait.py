@@ -143,11 +143,11 @@ def finalizers(live: Mapping[str, Any]) -> list[str]:
 
 
 class Group(NamedTuple):
-    """Targets that one LIST shows."""
+    """Targets that one LIST shows, in the order in which they are told."""
 
     kind: Kind
     namespace: str | None
-    wanted: frozenset[Identity]
+    wanted: Mapping[Identity, None]
 
     @property
     def fields(self) -> str | None:
@@ -155,10 +155,10 @@ class Group(NamedTuple):
 
 
 def _groups(targets: Iterable[Target]) -> list[Group]:
-    groups: dict[tuple[Kind, str], set[Identity]] = defaultdict(set)
+    groups: dict[tuple[Kind, str], dict[Identity, None]] = defaultdict(dict)
     for target in targets:
-        groups[target.kind, target.identity.namespace].add(target.identity)
-    return [Group(kind, namespace or None, frozenset(wanted)) for (kind, namespace), wanted in groups.items()]
+        groups[target.kind, target.identity.namespace][target.identity] = None
+    return [Group(kind, namespace or None, wanted) for (kind, namespace), wanted in groups.items()]
 
 
 News = dict[Identity, "Finding | None"]
@@ -197,7 +197,7 @@ def _awaited(
     threads = max(1, min(len(groups), cluster.bounds.connections - 1))
     turns: queue.SimpleQueue[_Turn | None] = queue.SimpleQueue()
     for group in groups:
-        turns.put(_Turn(group, None, group.wanted))
+        turns.put(_Turn(group, None, frozenset(group.wanted)))
     a_slice = _SHARED_SLICE if threads < len(groups) else until.seconds
     watching = _Watching(cluster, judge, until, a_slice, turns, queue.SimpleQueue(), threading.Event())
     for _number in range(threads):

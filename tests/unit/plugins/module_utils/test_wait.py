@@ -279,10 +279,10 @@ def test_reasons_that_may_not_be_read_are_left_out() -> None:
 
 def test_many_objects_are_counted() -> None:
     server = Server([namespace(f"n{number:02}", "Terminating") for number in range(13)])
-    last = waited(server, 0.1, *server.holds).error.splitlines()
-    assert len(last) == 6
-    assert last[-1].startswith("8 more are not ready: Namespace n")
-    assert " and 3 more. Gave up after 0 s" in last[-1]
+    *told, last = waited(server, 0.1, *server.holds).error.splitlines()
+    assert [line.partition(" is")[0] for line in told] == [f"Namespace n0{number}" for number in range(5)]
+    assert last.startswith("8 more are not ready: Namespace n05, Namespace n06, ")
+    assert " and 3 more. Gave up after 0 s" in last
 
 
 def test_progress_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
