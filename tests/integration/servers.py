@@ -80,7 +80,7 @@ def connect_proxy() -> Iterator[Server]:
         def do_CONNECT(self) -> None:
             server.asked.append(self.path)
             server.headers.append(self.headers)
-            host, _, port = self.path.rpartition(":")
+            host, _colon, port = self.path.rpartition(":")
             with socket.create_connection((host, int(port)), timeout=10) as target:
                 self.send_response(200)
                 self.end_headers()

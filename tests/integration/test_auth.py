@@ -178,10 +178,10 @@ def test_every_way_to_say_who_one_is(site: Site, path: str, tmp_path: Path) -> N
         "two-files": ({"kubeconfig": without_user, "api_key": site.token}, ROBOT),
     }
     ear = listen(site.fleet.lab)
-    run = site.run({name: way for name, (way, _) in ways.items()}, path).ok()
+    run = site.run({name: way for name, (way, _who) in ways.items()}, path).ok()
 
     assert {name: run.only(name).outcome for name in ways} == dict.fromkeys(ways, "ok")
-    assert who(ear.heard("east")) == {name: {user} for name, (_, user) in ways.items()}
+    assert who(ear.heard("east")) == {name: {user} for name, (_way, user) in ways.items()}
     assert site.token not in run.output + json.dumps([result.data for result in run.results])
 
 
@@ -327,7 +327,7 @@ FAULTS: dict[str, tuple[list[str], dict[str, Any], str]] = {
 def test_a_plugin_that_gives_nothing_is_explained(site: Site, tmp_path: Path, path: str) -> None:
     faults = FAULTS if path == "in-process" else {name: FAULTS[name] for name in ("fails", "missing", "hangs")}
     ways = {}
-    for name, (lines, more, _) in faults.items():
+    for name, (lines, more, _said) in faults.items():
         script = tmp_path / name
         script.write_text("\n".join(["#!/bin/sh", *lines, ""]))
         script.chmod(0o700)
@@ -335,7 +335,7 @@ def test_a_plugin_that_gives_nothing_is_explained(site: Site, tmp_path: Path, pa
         ways[name] = {"kubeconfig": site.file(name, by(script, **more)), **limit}
     run = site.run(ways, path)
 
-    for name, (_, _, message) in faults.items():
+    for name, (_lines, _more, message) in faults.items():
         assert run.only(name).msg.startswith(f"{name}: the exec plugin ")
         assert message in run.only(name).msg
     assert run.only("hangs").seconds < 20
@@ -409,7 +409,7 @@ def test_a_token_file_is_read_anew(site: Site, tmp_path: Path) -> None:
 @pytest.mark.parametrize("variables", [{}, {"cluster_context": ""}], ids=["ungrouped", "of-the-inventory"])
 def test_a_pod_is_its_service_account(site: Site, tmp_path: Path, variables: dict[str, str]) -> None:
     """In-process only: the folder of the service account is root's, so its path is replaced, see callbacks/pod.py."""
-    host, _, port = site.server.partition("//")[2].rpartition(":")
+    host, _colon, port = site.server.partition("//")[2].rpartition(":")
     (tmp_path / "token").write_text(site.token)
     (tmp_path / "ca.crt").write_bytes(site.ca.read_bytes())
     ear = listen(site.fleet.lab)

@@ -89,7 +89,7 @@ def test_its_end_is_known_with_a_margin(plugin: Plugin) -> None:
 )
 def test_what_is_valid_is_asked_for_once(plugin: Plugin, more: Any, status: Any, runs: int) -> None:
     plugin.gives(token="a", **status)
-    assert {fetch(plugin.stanza(), CLUSTER, 5).token for _ in range(3)} == {"a"}
+    assert {fetch(plugin.stanza(), CLUSTER, 5).token for _turn in range(3)} == {"a"}
     assert plugin.runs == runs
 
 
@@ -104,14 +104,14 @@ def test_another_cluster_or_other_arguments_are_another_run(plugin: Plugin) -> N
 def test_what_was_refused_is_asked_for_again_once(plugin: Plugin) -> None:
     old = fetch(plugin.gives(token="old").stanza(), CLUSTER, 5)
     plugin.gives(token="new")
-    assert [fetch(plugin.stanza(), CLUSTER, 5, refused=old).token for _ in range(3)] == ["new"] * 3
+    assert [fetch(plugin.stanza(), CLUSTER, 5, refused=old).token for _turn in range(3)] == ["new"] * 3
     assert plugin.runs == 2
 
 
 def test_without_memory_each_task_asks(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(credentials, "_shared", [])
     plugin.gives(token="a")
-    assert [fetch(plugin.stanza(), CLUSTER, 5).token for _ in range(2)] == ["a", "a"]
+    assert [fetch(plugin.stanza(), CLUSTER, 5).token for _turn in range(2)] == ["a", "a"]
     assert plugin.runs == 2
 
 
@@ -121,7 +121,7 @@ def at_once(memory: Memory, plugin: Plugin, count: int = 8) -> list[str]:
     asking, ask = os.pipe()
     answers: list[int] = []
     with memory.locked(credentials._place(credentials._key(stanza, CLUSTER))):
-        for _ in range(count):
+        for _turn in range(count):
             reading, writing = os.pipe()
             if os.fork() == 0:
                 try:
