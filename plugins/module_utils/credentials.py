@@ -242,7 +242,7 @@ def _secrets(plugin: Mapping[str, Any]) -> set[str]:
     found = {str(entry.get("value") or "") for entry in plugin.get("env") or ()}
     before = ""
     for argument in map(str, plugin.get("args") or ()):
-        flag, _, value = argument.partition("=")
+        flag, _sign, value = argument.partition("=")
         if _SECRET_FLAG.fullmatch(flag):
             found.add(value)
         elif _SECRET_FLAG.fullmatch(before):
