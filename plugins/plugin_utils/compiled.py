@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
@@ -27,8 +28,20 @@ class _Finder(MetaPathFinder):
         return spec
 
 
+_FINDER = _Finder()
+
+
+@contextmanager
+def byte_code() -> Iterator[None]:
+    """Within it, what is imported of the collection keeps its byte code; outside, Ansible's process is as it was."""
+    sys.meta_path.insert(0, _FINDER)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(_FINDER)
+
+
 def action() -> Any:
     """The class that every action plugin of the collection is."""
-    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())
-    return importlib.import_module(f"{_PLUGINS}.plugin_utils.in_process").ActionModule
+    with byte_code():
+        return importlib.import_module(f"{_PLUGINS}.plugin_utils.in_process").ActionModule

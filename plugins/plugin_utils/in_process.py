@@ -30,6 +30,7 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import y
 from ansible_collections.meshfleet.istio.plugins.module_utils.run import HOST, Entry, perform
 from ansible_collections.meshfleet.istio.plugins.module_utils.sources import manifests_in
 from ansible_collections.meshfleet.istio.plugins.module_utils.task import Task, visible
+from ansible_collections.meshfleet.istio.plugins.plugin_utils.compiled import byte_code
 
 display = Display()
 _COLLECTION = "meshfleet.istio"
@@ -62,8 +63,10 @@ class ActionModule(ActionBase):
     _supports_async = True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        variables = task_vars or {}
-        result: dict[str, Any] = super().run(tmp, variables)
+        with byte_code():
+            return self._run(super().run(tmp, task_vars), task_vars or {})
+
+    def _run(self, result: dict[str, Any], variables: Variables) -> dict[str, Any]:
         args = self._with_sources(_untagged(self._task.args), variables)
         args = self._with_kubeconfig({**self._inventory_says(args, variables), **args})
         if _in_process(self._task, self._connection, variables):

@@ -62,7 +62,7 @@ def test_all_bad_objects_of_a_task_are_reported_at_once(fleet: Fleet) -> None:
             virtual_service("wrong-type", hosts="b", http=ROUTES),
             virtual_service("no-routes", hosts=["b"]),
             config_map("no-such-namespace", "lost"),
-            {"apiVersion": "networking.istio.io/v9", "kind": "Gateway", "metadata": {"name": "unknown"}},
+            {"apiVersion": "networking.istio.io/v1", "kind": "Gatevay", "metadata": {"name": "unknown"}},
         ]
     )
 
@@ -74,7 +74,7 @@ def test_all_bad_objects_of_a_task_are_reported_at_once(fleet: Fleet) -> None:
         ("VirtualService errors/wrong-type", "spec.hosts must be a list, it is b"),
         ("VirtualService errors/no-routes", "istiod refuses it", "http, tcp or tls must be provided"),
         ("ConfigMap no-such-namespace/lost", "namespace no-such-namespace does not exist", "create it first"),
-        ("Gateway default/unknown", "does not serve networking.istio.io/v9 Gateway"),
+        ("Gatevay default/unknown", "does not serve networking.istio.io/v1 Gatevay"),
     ):
         (line,) = [line for line in said if f"{name}: " in line]
         assert [reason for reason in reasons if reason not in line] == []

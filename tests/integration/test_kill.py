@@ -26,7 +26,7 @@ from .playbook import Fleet, Manifest, config_map, fleet_of
 
 MOMENTS = 50
 SCOPE = "kill"
-PRUNED = tuple(kind for name in ("ConfigMap", "Secret", "ServiceAccount", "Service") if (kind := named(name)))
+PRUNED = tuple(filter(None, map(named, ("ConfigMap", "Secret", "ServiceAccount", "Service"))))
 CONFIG_MAPS, SECRETS = PRUNED[:2]
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ansible_collections.meshfleet.istio.plugins.plugin_utils.compiled import _Finder
+from ansible_collections.meshfleet.istio.plugins.plugin_utils.compiled import _Finder, action, byte_code
 
 HERE = "ansible_collections.meshfleet.istio.plugins"
 ROOT = Path(__file__).parents[4]
@@ -26,6 +26,14 @@ def test_it_finds_nothing_else() -> None:
     assert finder.find_spec(f"{HERE}.action.resources", [str(ROOT / "plugins" / "action")]) is None
     assert finder.find_spec(f"{HERE}.module_utils.none", [str(ROOT / "plugins" / "module_utils")]) is None
     assert finder.find_spec("yaml", None) is None
+
+
+def test_the_import_system_is_left_as_it_was() -> None:
+    before = list(sys.meta_path)
+    with byte_code():
+        assert sys.meta_path[1:] == before
+    action()
+    assert sys.meta_path == before
 
 
 def test_ansible_keeps_byte_code_of_what_a_run_needs(tmp_path: Path) -> None:
