@@ -11,7 +11,7 @@ from .client import Cluster
 from .errors import ApiError, MeshError, NotSent, PartlyApplied, Unreachable
 from .kinds import DEFINITION, Kind
 from .manifests import SCOPE_LABEL, Identity, Manifest, identity, labelled, placed, without_duplicates
-from .observe import Observed, each, listings, observe, resolve, scope_listings, served_instead
+from .observe import KindKey, Observed, each, kind_key, listings, observe, resolve, scope_listings, served_instead
 from .ownership import MANAGER
 from .plan import BACKGROUND, Action, Goal, Verb, in_ranks, plan_absent, plan_present, settle
 from .readiness import unready, waits
@@ -68,8 +68,14 @@ class Pace(NamedTuple):
 
 def converge(cluster: Cluster, wish: Wish, pace: Pace) -> Outcome:
     """Raises MeshError before anything is written, PartlyApplied after that."""
-    actions, warnings = _planned(cluster, wish)
-    actions, deferred, said = verified(cluster, actions, pace.check)
+    kinds, unserved = resolve(cluster, wish.manifests)
+    refusals = [
+        f"{identity(manifest)}: {unserved[key]}"
+        for manifest in wish.manifests
+        if (key := kind_key(manifest)) in unserved
+    ]
+    actions, warnings = _planned(cluster, wish, kinds)
+    actions, deferred, said = verified(cluster, actions, pace.check, refusals)
     warnings += said
     if not pace.check:
         actions, said = _applied(cluster, actions, deferred, pace)
@@ -79,9 +85,9 @@ def converge(cluster: Cluster, wish: Wish, pace: Pace) -> Outcome:
     return Outcome(actions, list(dict.fromkeys(warnings)))
 
 
-def _planned(cluster: Cluster, wish: Wish) -> tuple[list[Action], list[str]]:
+def _planned(cluster: Cluster, wish: Wish, kinds: Mapping[KindKey, Kind]) -> tuple[list[Action], list[str]]:
     """What is to be done, and what the user should know about the manifests."""
-    goals = _goals(wish, resolve(cluster, wish.manifests))
+    goals = _goals(wish, kinds)
     scope = wish.scope if wish.present and wish.prune else None
     observed = _observed(cluster, goals, scope, wish.prune_kinds)
     goals, warnings = _served(cluster, goals, observed.unserved)
@@ -141,14 +147,13 @@ def _declared(kind: Kind, goals: Sequence[Goal]) -> bool:
     )
 
 
-def _goals(wish: Wish, kinds: dict[tuple[str, str], Kind]) -> list[Goal]:
+def _goals(wish: Wish, kinds: Mapping[KindKey, Kind]) -> list[Goal]:
     manifests = [
-        placed(manifest, kinds[manifest["apiVersion"], manifest["kind"]].namespaced, wish.namespace)
+        placed(manifest, kind.namespaced, wish.namespace)
         for manifest in wish.manifests
+        if (kind := kinds.get(kind_key(manifest)))
     ]
-    goals = [
-        Goal(kinds[manifest["apiVersion"], manifest["kind"]], manifest) for manifest in without_duplicates(manifests)
-    ]
+    goals = [Goal(kinds[kind_key(manifest)], manifest) for manifest in without_duplicates(manifests)]
     if not wish.scope:
         return goals
     label = {SCOPE_LABEL: wish.scope}

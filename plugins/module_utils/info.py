@@ -8,7 +8,7 @@ from typing import Any
 from .client import Cluster
 from .errors import ApiError, MeshError
 from .glance import Snapshot, glance
-from .kinds import ISTIO_KINDS, TABLE, Kind, known, named
+from .kinds import ISTIO_KINDS, TABLE, Kind, named
 from .manifests import Manifest
 from .observe import each, resolve
 from .report import redacted
@@ -73,7 +73,10 @@ def _kind(cluster: Cluster, name: str) -> Kind:
                 f"its group where a name is taken twice, as Gateway.gateway.networking.k8s.io"
             )
         return entry
-    return known(api_version, kind) or resolve(cluster, [{"apiVersion": api_version, "kind": kind}])[api_version, kind]
+    kinds, refusals = resolve(cluster, [{"apiVersion": api_version, "kind": kind}])
+    if refusals:
+        raise MeshError(f"kinds: {refusals[api_version, kind]}")
+    return kinds[api_version, kind]
 
 
 def _listed(cluster: Cluster, kind: Kind, namespace: str | None, params: Mapping[str, Any]) -> list[Manifest] | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
 from .client import Cluster
-from .errors import ApiError, MeshError
+from .errors import ApiError
 from .kinds import Kind, from_definition, known
 from .manifests import SCOPE_LABEL, Identity, Manifest, identity
 from .plan import Goal
@@ -31,31 +32,43 @@ class Listing(NamedTuple):
     """Namespaces to list one by one where the user may not list them all."""
 
 
-def resolve(cluster: Cluster, manifests: Sequence[Manifest]) -> dict[tuple[str, str], Kind]:
-    """The kinds of the manifests by (apiVersion, kind): from the table, from CRDs among the manifests, else asked of
-    the server.
+KindKey = tuple[str, str]
+"""apiVersion and kind."""
 
-    Raises MeshError for a kind that the cluster does not know.
-    """
+
+def kind_key(manifest: Manifest) -> KindKey:
+    return manifest["apiVersion"], manifest["kind"]
+
+
+class Resolved(NamedTuple):
+    """Kinds, and why the others have none."""
+
+    kinds: dict[KindKey, Kind]
+    refusals: dict[KindKey, str]
+
+
+def resolve(cluster: Cluster, manifests: Sequence[Manifest]) -> Resolved:
+    """The kinds of the manifests: from the table, from CRDs among the manifests, else asked of the server."""
     declared = {
         (definition["spec"]["group"], definition["spec"]["names"]["kind"]): definition
         for definition in manifests
         if definition["kind"] == "CustomResourceDefinition"
     }
-    found: dict[tuple[str, str], Kind] = {}
-    for manifest in manifests:
-        api_version, kind = key = manifest["apiVersion"], manifest["kind"]
-        if key in found:
-            continue
-        entry = known(api_version, kind)
-        if entry is None:
-            definition = declared.get((api_version.rpartition("/")[0], kind))
-            entry = from_definition(definition, api_version) if definition else _discovered(cluster, api_version, kind)
-        found[key] = entry
+    found = Resolved({}, {})
+    for api_version, kind in dict.fromkeys(map(kind_key, manifests)):
+        definition = declared.get((api_version.rpartition("/")[0], kind))
+        entry = known(api_version, kind) or (
+            from_definition(definition, api_version) if definition else _discovered(cluster, api_version, kind)
+        )
+        if isinstance(entry, Kind):
+            found.kinds[api_version, kind] = entry
+        else:
+            found.refusals[api_version, kind] = entry
     return found
 
 
-def _discovered(cluster: Cluster, api_version: str, kind: str) -> Kind:
+def _discovered(cluster: Cluster, api_version: str, kind: str) -> Kind | str:
+    """The kind as the server knows it, or why there is none."""
     group, _sep, version = api_version.rpartition("/")
     try:
         served = cluster.get(f"/apis/{api_version}" if group else f"/api/{version}")["resources"]
@@ -63,12 +76,18 @@ def _discovered(cluster: Cluster, api_version: str, kind: str) -> Kind:
         if error.code != 404:
             raise
         served = []
-    for entry in served:
-        if entry["kind"] == kind and "/" not in entry["name"]:
-            return Kind(group, version, kind, entry["name"], entry["namespaced"])
-    raise MeshError(
-        f"the cluster does not serve {kind} of {api_version}; install its CustomResourceDefinition first, or correct "
-        f"apiVersion and kind"
+    kinds = {
+        entry["kind"]: Kind(group, version, entry["kind"], entry["name"], entry["namespaced"])
+        for entry in served
+        if "/" not in entry["name"]
+    }
+    if kind in kinds:
+        return kinds[kind]
+    close = difflib.get_close_matches(kind, kinds, n=1, cutoff=0.6)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return (
+        f"the cluster does not serve {api_version} {kind}{hint}; correct apiVersion and kind, or install the "
+        f"CustomResourceDefinition of that kind first"
     )
 
 

@@ -27,15 +27,17 @@ class Verdict(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def verified(cluster: Cluster, actions: list[Action], check: bool) -> tuple[list[Action], set[Identity], list[str]]:
+def verified(
+    cluster: Cluster, actions: list[Action], check: bool, refusals: Sequence[str] = ()
+) -> tuple[list[Action], set[Identity], list[str]]:
     """All actions settled by dry runs, those that cannot be yet, and the server's warnings.
 
-    Raises MeshError with all refusals.
+    Raises MeshError with all refusals, the given ones among them.
     """
     coming = _Coming.of(actions)
     doubtful = [action for action in actions if not action.settled or action.verb is Verb.DELETE]
     verdicts = each(cluster, lambda action: _verdict(cluster, action, coming, check), doubtful)
-    _raise_refusals(verdicts)
+    _raise([*(verdict.refusal for verdict in verdicts if verdict.refusal), *refusals])
     settled = {verdict.action.identity: verdict for verdict in verdicts}
     result = [settled[action.identity].action if action.identity in settled else action for action in actions]
     return (
@@ -101,10 +103,9 @@ def _yielding(action: Action, error: ApiError) -> bool:
     return not action.force and bool(owners) and without_say.issuperset(owners)
 
 
-def _raise_refusals(verdicts: Sequence[Verdict]) -> None:
-    refused = [verdict.refusal for verdict in verdicts if verdict.refusal]
-    if refused:
-        text = "\n".join(refused) if len(refused) > 1 else refused[0]
+def _raise(refusals: Sequence[str]) -> None:
+    if refusals:
+        text = "\n".join(refusals)
         raise MeshError(f"{text if text.endswith(('.', '?')) else text + '.'} Nothing was applied.")
 
 

@@ -74,7 +74,7 @@ def test_all_bad_objects_of_a_task_are_reported_at_once(fleet: Fleet) -> None:
         ("VirtualService errors/wrong-type", "spec.hosts must be a list, it is b"),
         ("VirtualService errors/no-routes", "istiod refuses it", "http, tcp or tls must be provided"),
         ("ConfigMap no-such-namespace/lost", "namespace no-such-namespace does not exist", "create it first"),
-        ("Gatevay default/unknown", "does not serve networking.istio.io/v1 Gatevay"),
+        ("Gatevay unknown", "does not serve networking.istio.io/v1 Gatevay", "did you mean Gateway?"),
     ):
         (line,) = [line for line in said if f"{name}: " in line]
         assert [reason for reason in reasons if reason not in line] == []

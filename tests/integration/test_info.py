@@ -104,7 +104,7 @@ def test_a_mesh_is_told_as_it_is(results: dict[str, list[Result]], fleet: Fleet)
 def test_what_cannot_be_read_is_named(results: dict[str, list[Result]]) -> None:
     kind, served, parsed, answered, selector = (one.msg for one in results["in-process"][8:])
     assert kind.startswith("east: kinds names Nothing, which is not known; write it with its version")
-    assert "does not serve Nothing of nothing.example.com/v1" in served
+    assert "does not serve nothing.example.com/v1 Nothing" in served
     assert parsed.startswith("east: query is no JMESPath expression: ")
     assert answered.startswith("east: query cannot be answered: ")
     assert selector.startswith("east: Pod: the server refuses the selectors: ")
