@@ -11,7 +11,7 @@ unexport ANSIBLE_COLLECTIONS_PATH
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint ansible-lint sanity unit integration demo down bench build clean
+.PHONY: help venv test lint ansible-lint sanity unit integration demo down bench pages build clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -58,6 +58,9 @@ down: $(STAMP) ## stop the local clusters
 
 bench: $(BENCH_STAMP) ## a table beside kubernetes.core, kubectl and the bare LIST; BENCH="--write" puts it into docs/bench.md
 	@python -m tests.bench $(BENCH)
+
+pages: $(STAMP) ## docs/checks, written from the checks themselves
+	@PYTHONPATH=collections python -m tests.pages
 
 build: $(STAMP) ## the artefact, into build/
 	@ansible-galaxy collection build --force --output-path build

@@ -1,0 +1,238 @@
+"""One cluster's objects as checks see them: read once, indexed, and never asked for again. Pure.
+
+Follows https://istio.io/latest/docs/ops/configuration/traffic-management/ for how hosts are found.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+from ..errors import MeshError
+from ..kinds import ISTIO_KINDS
+from ..manifests import Manifest, documents
+from .node import Node, Resource
+
+ROOT_NAMESPACE = "istio-system"
+MESH_GATEWAY = "mesh"
+"""The name by which a VirtualService means the sidecars."""
+
+_PREFERRED = {kind.group for kind in ISTIO_KINDS.values()} | {"", "apps", "install.istio.io"}
+
+
+class Port(NamedTuple):
+    """A port that a host serves. C(protocol) is lower case and empty where Istio detects it."""
+
+    number: int
+    name: str
+    protocol: str
+    node: Node
+
+
+class Host(NamedTuple):
+    """A name that can be sent to: a Service or one host of a ServiceEntry."""
+
+    name: str
+    resource: Resource
+    ports: tuple[Port, ...]
+    exported_to: tuple[str, ...]
+
+    def visible(self, namespace: str) -> bool:
+        """See https://istio.io/latest/docs/reference/config/networking/service-entry/, exportTo."""
+        home = self.resource.namespace
+        return any(to in ("*", namespace) or (to == "." and home == namespace) for to in self.exported_to)
+
+
+class Snapshot:
+    """The objects of one cluster.
+
+    C(unknown) holds names of kinds that were not read: what should be among them may be there or not, and no check
+    may say that it is missing.
+    """
+
+    def __init__(
+        self,
+        cluster: str,
+        manifests: Iterable[Manifest],
+        unknown: Collection[str] = (),
+        root_namespace: str = ROOT_NAMESPACE,
+        domain: str = "cluster.local",
+    ) -> None:
+        self.cluster = cluster
+        self.unknown = frozenset(unknown)
+        self.root_namespace = root_namespace
+        self.domain = domain
+        self.resources = [Resource(manifest) for manifest in manifests]
+
+    @cached_property
+    def _by_kind(self) -> Mapping[str, list[Resource]]:
+        found: dict[str, list[Resource]] = defaultdict(list)
+        for resource in self.resources:
+            group, kind = resource.identity.group, resource.identity.kind
+            found[kind if group in _PREFERRED else f"{kind}.{group}"].append(resource)
+        return found
+
+    @cached_property
+    def _by_name(self) -> Mapping[tuple[str, str, str], Resource]:
+        return {
+            (kind, resource.namespace, resource.name): resource
+            for kind, resources in self._by_kind.items()
+            for resource in resources
+        }
+
+    def of(self, kind: str) -> list[Resource]:
+        """All objects of a kind: C(Gateway) is Istio's, C(Gateway.gateway.networking.k8s.io) the other one."""
+        return self._by_kind.get(kind, [])
+
+    def get(self, kind: str, namespace: str, name: str) -> Resource | None:
+        return self._by_name.get((kind, namespace, name))
+
+    def knows(self, *kinds: str) -> bool:
+        """Whether all objects of the kinds are in this snapshot."""
+        return self.unknown.isdisjoint(kinds)
+
+    # Workloads
+
+    @cached_property
+    def _pods_by_label(self) -> Mapping[tuple[str, str, str], list[Resource]]:
+        found: dict[tuple[str, str, str], list[Resource]] = defaultdict(list)
+        for pod in self.of("Pod"):
+            for key, value in pod.labels.items():
+                found[pod.namespace, key, value].append(pod)
+                found["", key, value].append(pod)
+        return found
+
+    @cached_property
+    def _pods_by_namespace(self) -> Mapping[str, list[Resource]]:
+        found: dict[str, list[Resource]] = defaultdict(list)
+        for pod in self.of("Pod"):
+            found[pod.namespace].append(pod)
+        return found
+
+    def pods(self, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Resource]:
+        """The pods that carry all the labels, in a namespace or everywhere."""
+        if not labels:
+            return self._pods_by_namespace.get(namespace, []) if namespace else self.of("Pod")
+        index = self._pods_by_label
+        candidates = min((index.get((namespace, key, value), []) for key, value in labels.items()), key=len)
+        return [pod for pod in candidates if labels.items() <= pod.labels.items()]
+
+    # Hosts
+
+    def qualified(self, host: str, namespace: str) -> str:
+        """The full name of a host as it is written in an object of the namespace: only names without dots are short."""
+        host = host.lower().rstrip(".")
+        return host if "." in host or "*" in host or not host else f"{host}.{namespace}.svc.{self.domain}"
+
+    @cached_property
+    def hosts(self) -> Mapping[str, list[Host]]:
+        """Services and hosts of ServiceEntries by their full name, wildcards as they are written."""
+        found: dict[str, list[Host]] = defaultdict(list)
+        for service in self.of("Service"):
+            name = f"{service.name}.{service.namespace}.svc.{self.domain}"
+            exported = service.annotations.get("networking.istio.io/exportTo", "")
+            found[name].append(
+                Host(name, service, _ports(service), _exported(exported.split(","), self.mesh, "Service"))
+            )
+        for entry in self.of("ServiceEntry"):
+            exported_to = _exported(entry.spec["exportTo"].texts, self.mesh, "ServiceEntry")
+            for name in entry.spec["hosts"].texts:
+                found[name.lower()].append(Host(name.lower(), entry, _ports(entry), exported_to))
+        return found
+
+    def lookup(self, host: str, namespace: str) -> list[Host]:
+        """What a host means to a client in the namespace; the most specific name wins, wildcards included."""
+        name = self.qualified(host, namespace)
+        for candidate in (name, *wildcards(name)):
+            found = [one for one in self.hosts.get(candidate, ()) if one.visible(namespace)]
+            if found:
+                return found
+        return []
+
+    # Mesh configuration
+
+    @cached_property
+    def mesh_configs(self) -> list[tuple[Resource, Node]]:
+        """Each meshConfig with the object that holds it: of the ConfigMaps of istiod, and of IstioOperators."""
+        found: list[tuple[Resource, Node]] = []
+        for config_map in self.of("ConfigMap"):
+            name, text = config_map.name, config_map.root.at("data", "mesh").text
+            if config_map.namespace == self.root_namespace and (name == "istio" or name.startswith("istio-")) and text:
+                try:
+                    (value,) = documents(text, str(config_map))
+                except (MeshError, ValueError):
+                    continue
+                found.append((config_map, Node(value, config_map.root["data"], "mesh")))
+        found += [(one, one.spec["meshConfig"]) for one in self.of("IstioOperator") if one.spec["meshConfig"]]
+        return found
+
+    @cached_property
+    def mesh(self) -> Node:
+        """The meshConfig of the default revision, else of any; an empty node when none is known."""
+        for resource, node in self.mesh_configs:
+            if resource.name == "istio":
+                return node
+        return self.mesh_configs[0][1] if self.mesh_configs else Node(None)
+
+    @cached_property
+    def trust_domain(self) -> str:
+        return self.mesh["trustDomain"].text or "cluster.local"
+
+    @cached_property
+    def trust_domains(self) -> frozenset[str]:
+        """The mesh's own trust domain and its aliases."""
+        return frozenset((self.trust_domain, "cluster.local", *self.mesh["trustDomainAliases"].texts))
+
+
+def wildcards(host: str) -> list[str]:
+    """The wildcards that cover a host, the most specific first."""
+    parts = host.removeprefix("*.").split(".") if host.startswith("*.") else host.split(".")[1:]
+    return [f"*.{'.'.join(parts[index:])}" for index in range(len(parts))] + ["*"]
+
+
+def covers(pattern: str, host: str) -> bool:
+    """Whether a host, or all that a wildcard stands for, is covered by another host or wildcard."""
+    if pattern == "*" or pattern == host:
+        return True
+    return pattern.startswith("*.") and host.removeprefix("*").endswith(pattern[1:])
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether some name is meant by both, each a host or a wildcard."""
+    return covers(one, other) or covers(other, one)
+
+
+def _exported(texts: Iterable[str], mesh: Node, kind: str) -> tuple[str, ...]:
+    given = tuple(text.strip() for text in texts if text.strip())
+    default = "defaultServiceExportTo"
+    return given or tuple(mesh[default].texts) or ("*",)
+
+
+def _ports(resource: Resource) -> tuple[Port, ...]:
+    found: list[Port] = []
+    for port in resource.spec["ports"].each():
+        number = port["port" if resource.identity.kind == "Service" else "number"].number
+        if isinstance(number, int):
+            found.append(Port(number, port["name"].text, _protocol(resource.identity.kind, port), port))
+    return tuple(found)
+
+
+_PROTOCOLS = frozenset(("grpc", "grpc-web", "http", "http2", "https", "mongo", "mysql", "redis", "tcp", "tls", "udp"))
+
+
+def _protocol(kind: str, port: Node) -> str:
+    """See https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/."""
+    if kind == "ServiceEntry":
+        return port["protocol"].text.lower()
+    if port["protocol"].text == "UDP":
+        return "udp"
+    said = port["appProtocol"].text.lower()
+    if said:
+        return {"kubernetes.io/h2c": "http2", "kubernetes.io/ws": "http"}.get(said, said)
+    name = port["name"].text.lower()
+    if name.startswith("grpc-web"):
+        return "grpc-web"
+    prefix = name.partition("-")[0]
+    return prefix if prefix in _PROTOCOLS else ""

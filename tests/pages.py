@@ -1,0 +1,67 @@
+"""Writes the pages of docs/checks from the checks themselves: `make pages`."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from ansible_collections.meshfleet.istio.plugins.module_utils.checks.catalogue import FAMILIES
+from ansible_collections.meshfleet.istio.plugins.module_utils.checks.check import Check
+
+FOLDER = Path(__file__).parents[1] / "docs" / "checks"
+
+
+def page(family: str, checks: Iterable[Check]) -> str:
+    """The page of a family: what its module says, then a section for each check."""
+    module = sys.modules[next(iter(checks)).find.__module__]
+    first, _blank, rest = inspect.cleandoc(module.__doc__ or "").partition("\n\n")
+    parts = [f"# Checks: {family.replace('_', ' ')}", first.removesuffix(" Pure."), rest]
+    for one in checks:
+        parts += [
+            f"## {one.code} {one.title}",
+            f"Severity: {one.severity}",
+            one.why,
+            f"**Remedy:** {one.remedy}.",
+            f"[Istio's reference]({one.reference})",
+        ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def index() -> str:
+    rows = [
+        f"| [{one.code}]({family}.md#{_anchor(one)}) | {one.severity} | {one.title} |"
+        for family, checks in FAMILIES.items()
+        for one in checks
+    ]
+    return "\n".join(
+        [
+            "# Checks",
+            "",
+            "What `analyze` finds beside istioctl's own analysis. [analyze.md](../analyze.md) says how to use it.",
+            "These pages are written by `make pages` from the checks themselves.",
+            "",
+            "| code | severity | what is wrong |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _anchor(one: Check) -> str:
+    """As GitHub makes it of the heading."""
+    kept = "".join(letter for letter in f"{one.code} {one.title}".lower() if letter.isalnum() or letter in " -_")
+    return kept.replace(" ", "-")
+
+
+def pages() -> dict[str, str]:
+    """Each page's text by file name."""
+    return {"README.md": index()} | {f"{family}.md": page(family, checks) for family, checks in FAMILIES.items()}
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (FOLDER / name).write_text(text)
