@@ -21,7 +21,7 @@ def page(family: str, checks: Iterable[Check]) -> str:
     for one in checks:
         parts += [
             f"## {one.code} {one.title}",
-            f"Severity: {one.severity}",
+            f"Severity: {one.severity}{f', needs the Python package {one.needs}' if one.needs else ''}",
             one.why,
             f"**Remedy:** {one.remedy}.",
             f"[Istio's reference]({one.reference})",

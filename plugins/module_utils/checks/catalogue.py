@@ -18,6 +18,23 @@ CHECKS: tuple[Check, ...] = tuple(one for checks in FAMILIES.values() for one in
 
 
 def findings(snapshot: Snapshot, checks: Iterable[Check] = CHECKS) -> Iterator[Finding]:
-    """What the checks find in one cluster. Never raises, whatever the objects hold."""
+    """What the checks find in one cluster. Never raises, whatever the objects hold.
+
+    Checks that need what is not installed are left out: C(unchecked) names them.
+    """
     for one in checks:
-        yield from one.findings(snapshot)
+        if one.possible:
+            yield from one.findings(snapshot)
+
+
+def unchecked(checks: Iterable[Check] = CHECKS) -> list[str]:
+    """A sentence for each package that is not installed, and that some of the checks need."""
+    missing: dict[str, list[str]] = {}
+    for one in checks:
+        if not one.possible:
+            missing.setdefault(one.needs, []).append(one.code)
+    return [
+        f"{', '.join(codes)} {'is' if len(codes) == 1 else 'are'} not checked: the Python package {package} is not"
+        f" installed where the checks run, install it with pip"
+        for package, codes in missing.items()
+    ]

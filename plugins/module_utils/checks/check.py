@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeAlias
@@ -23,9 +24,15 @@ class Hit(NamedTuple):
 
 Find: TypeAlias = Callable[[Snapshot], Iterable[Hit]]
 
+LIBRARIES = {"cel-python": "celpy", "cryptography": "cryptography", "google-re2": "re2"}
+"""What checks may need, by its name on PyPI: the module to import, inside the check's function only."""
+
 
 class Check(NamedTuple):
-    """A check of one cluster. C(why) says what Istio does then, and is the page's text."""
+    """A check of one cluster. C(why) says what Istio does then, and is the page's text.
+
+    C(needs) is the one of LIBRARIES without which the check is left out.
+    """
 
     code: str
     severity: Severity
@@ -34,6 +41,12 @@ class Check(NamedTuple):
     reference: str
     why: str
     find: Find
+    needs: str = ""
+
+    @property
+    def possible(self) -> bool:
+        """Whether what it needs is installed."""
+        return not self.needs or importlib.util.find_spec(LIBRARIES[self.needs]) is not None
 
     def findings(self, snapshot: Snapshot) -> Iterator[Finding]:
         for hit in self.find(snapshot):
@@ -49,10 +62,12 @@ class Check(NamedTuple):
             )
 
 
-def check(code: str, severity: Severity, title: str, *, remedy: str, reference: str) -> Callable[[Find], Check]:
+def check(
+    code: str, severity: Severity, title: str, *, remedy: str, reference: str, needs: str = ""
+) -> Callable[[Find], Check]:
     """Makes a check of a function whose documentation says why it matters."""
 
     def made(find: Find) -> Check:
-        return Check(code, severity, title, remedy, reference, inspect.cleandoc(find.__doc__ or ""), find)
+        return Check(code, severity, title, remedy, reference, inspect.cleandoc(find.__doc__ or ""), find, needs)
 
     return made

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from ansible_collections.meshfleet.istio.plugins.module_utils.checks.catalogue import CHECKS, FAMILIES, findings
+from ansible_collections.meshfleet.istio.plugins.module_utils.checks.catalogue import (
+    CHECKS,
+    FAMILIES,
+    findings,
+    unchecked,
+)
+from ansible_collections.meshfleet.istio.plugins.module_utils.checks.check import LIBRARIES, Hit, check
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.snapshot import Snapshot
+from ansible_collections.meshfleet.istio.plugins.module_utils.findings import Severity
 
 CASES = Path(__file__).parent / "cases"
 
@@ -50,3 +58,27 @@ def test_codes_are_unique_and_checks_explained() -> None:
         assert one.why.endswith((".", ")")), one
         assert one.reference.startswith("https://"), one
         assert not one.remedy.endswith("."), one
+
+
+@check("MF9999", Severity.INFO, "", remedy="do", reference="https://example.com", needs="cel-python")
+def needy(snapshot: Snapshot) -> list[Hit]:
+    return [Hit(one, "", "found") for one in snapshot.resources]
+
+
+def test_a_check_without_its_library_is_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = Snapshot("east", [{"kind": "Gateway"}])
+    assert [one.message for one in findings(snapshot, [needy])] == ["found"]
+    assert unchecked([needy]) == []
+    monkeypatch.setitem(sys.modules, LIBRARIES["cel-python"], None)
+    assert not list(findings(snapshot, [needy]))
+    (sentence,) = unchecked([needy])
+    assert sentence.startswith("MF9999 is not checked")
+    assert "cel-python" in sentence
+
+
+def test_all_libraries_of_checks_are_required() -> None:
+    required = (Path(__file__).parents[5] / "meta" / "ee-requirements.txt").read_text()
+    assert {one.needs for one in CHECKS} - {""} <= set(LIBRARIES)
+    assert unchecked() == []
+    for package in LIBRARIES:
+        assert re.search(rf"^{package}\b", required, re.MULTILINE), package
