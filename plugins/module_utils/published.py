@@ -35,7 +35,7 @@ def found(cluster: Cluster, kind: str, name: str, namespace: str | None = None) 
 
 def refuse_unknown(cluster: Cluster, namespace: str, root: x509.Certificate) -> None:
     """Raises MeshError while a running istiod does not hand out the root."""
-    live = found(cluster, "ConfigMap", _NAME, namespace)
+    live = _handed_out(cluster, namespace)
     if live is not None and root not in _roots(live):
         raise MeshError(
             f"workloads do not know the root {authority.fingerprint(root)} yet: ConfigMap {namespace}/{_NAME} does not "
@@ -44,7 +44,7 @@ def refuse_unknown(cluster: Cluster, namespace: str, root: x509.Certificate) -> 
 
 
 def wait(cluster: Cluster, namespace: str, bundle: str, task: Task, result: Result) -> None:
-    """Returns when istiod hands out just the roots of the bundle, at once where no istiod has ever run.
+    """Returns when istiod hands out just the roots of the bundle, at once where none runs.
 
     Raises PartlyApplied when the time is over.
     """
@@ -54,7 +54,7 @@ def wait(cluster: Cluster, namespace: str, bundle: str, task: Task, result: Resu
         there = set(_roots(live))
         return None if there == wanted else f"holds {len(there & wanted)} of {len(wanted)} roots, {len(there)} in all"
 
-    if found(cluster, "ConfigMap", _NAME, namespace) is None:
+    if _handed_out(cluster, namespace) is None:
         return
     kind = TABLE["", "ConfigMap"]
     target = Target(kind, Identity(kind.group, kind.kind, namespace, _NAME))
@@ -68,6 +68,12 @@ def wait(cluster: Cluster, namespace: str, bundle: str, task: Task, result: Resu
             f"again",
             result["resources"],
         )
+
+
+def _handed_out(cluster: Cluster, namespace: str) -> Manifest | None:
+    """The ConfigMap of the namespace's own istiod: one elsewhere hands out its roots in all namespaces, too."""
+    istiods, _version = cluster.list(TABLE["apps", "Deployment"], namespace, labels="app=istiod")
+    return found(cluster, "ConfigMap", _NAME, namespace) if istiods else None
 
 
 def _roots(live: Mapping[str, Any]) -> list[x509.Certificate]:

@@ -28,6 +28,8 @@ MOMENTS = 50
 SCOPE = "kill"
 PRUNED = tuple(filter(None, map(named, ("ConfigMap", "Secret", "ServiceAccount", "Service"))))
 CONFIG_MAPS, SECRETS = PRUNED[:2]
+PUBLISHED = ("kube-root-ca.crt", "istio-ca-root-cert")
+"""ConfigMaps that controllers put into every namespace."""
 
 
 def cluster_of(lab: Lab, watch: Callable[[Callable[[], Answer]], Answer] | None = None) -> Cluster:
@@ -104,7 +106,7 @@ class Ground:
         return {
             f"{item['kind']} {item['metadata']['name']}": item["metadata"]["resourceVersion"]
             for item in self.fleet.get("east", "configmaps,secrets", "-n", "kill-others")["items"]
-            if item["metadata"]["name"] != "kube-root-ca.crt"
+            if item["metadata"]["name"] not in PUBLISHED
         }
 
 
@@ -175,9 +177,7 @@ def moment(number: int, requests: int) -> tuple[int, bool]:
 
 def listed(ground: Ground, kind: Kind, namespace: str) -> dict[str, Any]:
     items = cluster_of(ground.lab).list(kind, namespace)[0]
-    return {
-        item["metadata"]["name"]: item.get("data") for item in items if item["metadata"]["name"] != "kube-root-ca.crt"
-    }
+    return {item["metadata"]["name"]: item.get("data") for item in items if item["metadata"]["name"] not in PUBLISHED}
 
 
 @pytest.mark.parametrize("number", range(MOMENTS))

@@ -205,7 +205,8 @@ def test_a_file_of_ours_is_its_owners_alone(fleet: Fleet, tmp_path: Path) -> Non
     """What istioctl renders is the one thing that is kept on disk."""
     operator = {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "spec": {"profile": "empty"}}
     cache = tmp_path / "cache"
-    fleet.play(task("istio_operator", definition=operator), environment={"XDG_CACHE_HOME": str(cache)}).ok()
+    rendered = task("istio_operator", definition=operator, namespace="secrets-cache")
+    fleet.play(rendered, environment={"XDG_CACHE_HOME": str(cache)}).ok()
     kept = [path for path in cache.rglob("*") if path.is_file()]
     assert kept != []
     assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o600}

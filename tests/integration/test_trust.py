@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import stat
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,8 +14,8 @@ import pytest
 from cryptography import x509
 
 from ansible_collections.meshfleet.istio.plugins.module_utils import authority
-from tests.lab import Lab
 
+from .conftest import running
 from .playbook import ORDINARY, Fleet, Result, Run, config_map, fleet_of, listen, real, task
 
 KEYS = ("ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem")
@@ -59,8 +60,10 @@ def root() -> Root:
 
 
 @pytest.fixture(scope="module")
-def fleet(lab: Lab) -> Fleet:
-    return fleet_of(lab)
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Clusters without a mesh: an istiod would hand out its own root in every namespace."""
+    with running(tmp_path_factory.mktemp("trust"), "east", "west") as lab:
+        yield fleet_of(lab)
 
 
 def cacerts(fleet: Fleet, namespace: str, cluster: str = "east") -> dict[str, str]:
@@ -190,7 +193,10 @@ def test_istiods_own_root_is_not_replaced_either(fleet: Fleet, root: Root) -> No
     fleet.kubectl("east", "apply", "-f", "-", stdin=json.dumps(secret))
     refused = run(fleet, namespace, **root.options)
     assert f"(Secret {namespace}/istio-ca-secret, istiod's own) is {own.fingerprint}" in refused.only().msg
-    run(fleet, namespace, root_transition="prepare", **root.options).ok()
+    # A control plane of another namespace hands out its own root here: no reason to wait.
+    elsewhere = config_map(namespace, "istio-ca-root-cert", **{"root-cert.pem": new_root().certificate})
+    fleet.kubectl("east", "apply", "-f", "-", stdin=json.dumps(elsewhere))
+    run(fleet, namespace, root_transition="prepare", wait_timeout=1, **root.options).ok()
     prepared = cacerts(fleet, namespace)
     assert prepared["ca-cert.pem"] == own.certificate
     assert names(prepared["root-cert.pem"]) == [own.fingerprint, root.fingerprint]
@@ -257,6 +263,7 @@ def test_a_step_waits_until_istiod_hands_out_the_roots(fleet: Fleet, root: Root)
     quick = {"wait_timeout": 1, "settle_hours": 0, **new.options}
     steps = [{"root_transition": name, **quick} for name in ("prepare", "switch")]
     hand_out(root.certificate)
+    fleet.kubectl("east", "-n", namespace, "create", "deployment", "istiod", "--image=istiod", "--replicas=0")
     late, refused = each(fleet, namespace, *steps)
     assert late.outcome == refused.outcome == "failed"
     assert late.actions == {f"Secret {namespace}/cacerts": "updated"}
