@@ -6,9 +6,10 @@ Follows https://istio.io/latest/docs/ops/configuration/traffic-management/ for h
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from ..errors import MeshError
 from ..kinds import ISTIO_KINDS
@@ -19,6 +20,10 @@ ROOT_NAMESPACE = "istio-system"
 MESH_GATEWAY = "mesh"
 """The name by which a VirtualService means the sidecars."""
 
+CERTIFICATE_DAYS = 30
+"""How many days before its end a certificate is a finding."""
+
+_TEMPLATES = ("Deployment", "StatefulSet", "DaemonSet")
 _PREFERRED = {kind.group for kind in ISTIO_KINDS.values()} | {"", "apps", "install.istio.io"}
 
 
@@ -45,11 +50,15 @@ class Host(NamedTuple):
         return any(to in ("*", namespace) or (to == "." and home == namespace) for to in self.exported_to)
 
 
+T = TypeVar("T")
+
+
 class Snapshot:
     """The objects of one cluster.
 
     C(unknown) holds names of kinds that were not read: what should be among them may be there or not, and no check
-    may say that it is missing.
+    may say that it is missing. C(partly) names the namespaces of such a kind that were read in full. Certificates are
+    judged by C(now), and are a finding C(certificate_days) before their end.
     """
 
     def __init__(
@@ -59,11 +68,19 @@ class Snapshot:
         unknown: Collection[str] = (),
         root_namespace: str = ROOT_NAMESPACE,
         domain: str = "cluster.local",
+        *,
+        partly: Mapping[str, Collection[str]] | None = None,
+        now: datetime | None = None,
+        certificate_days: int = CERTIFICATE_DAYS,
     ) -> None:
         self.cluster = cluster
         self.unknown = frozenset(unknown)
         self.root_namespace = root_namespace
         self.domain = domain
+        self.partly = partly or {}
+        self.now = now or datetime.now(UTC)
+        self.certificate_period = timedelta(days=certificate_days)
+        self._derived: dict[object, Any] = {}
         self.resources = [Resource(manifest) for manifest in manifests]
 
     @cached_property
@@ -93,6 +110,16 @@ class Snapshot:
         """Whether all objects of the kinds are in this snapshot."""
         return self.unknown.isdisjoint(kinds)
 
+    def knows_in(self, kind: str, namespace: str) -> bool:
+        """Whether all objects of the kind in the namespace are in this snapshot."""
+        return kind not in self.unknown or namespace in self.partly.get(kind, ())
+
+    def once(self, derive: Callable[[Snapshot], T]) -> T:
+        """What a function makes of this snapshot, made once: for an index that several checks share."""
+        if derive not in self._derived:
+            self._derived[derive] = derive(self)
+        return cast(T, self._derived[derive])
+
     # Workloads
 
     @cached_property
@@ -118,6 +145,43 @@ class Snapshot:
         index = self._pods_by_label
         candidates = min((index.get((namespace, key, value), []) for key, value in labels.items()), key=len)
         return [pod for pod in candidates if labels.items() <= pod.labels.items()]
+
+    @cached_property
+    def _templates_by_label(self) -> Mapping[tuple[str, str], list[Resource]]:
+        found: dict[tuple[str, str], list[Resource]] = defaultdict(list)
+        for kind in _TEMPLATES:
+            for workload in self.of(kind):
+                for item in template_labels(workload).items():
+                    found[item].append(workload)
+        return found
+
+    def workloads(self, labels: Mapping[str, str]) -> list[Resource]:
+        """The pods of any namespace that carry all the labels; where none runs, what would make such pods."""
+        if not labels:
+            return []
+        pods = self.pods("", labels)
+        if pods:
+            return pods
+        candidates = min((self._templates_by_label.get(item, []) for item in labels.items()), key=len)
+        return [one for one in candidates if labels.items() <= template_labels(one).items()]
+
+    @cached_property
+    def _services_by_label(self) -> Mapping[tuple[str, str, str], list[Resource]]:
+        found: dict[tuple[str, str, str], list[Resource]] = defaultdict(list)
+        for service in self.of("Service"):
+            for key, value in service.spec["selector"].labels.items():
+                found[service.namespace, key, value].append(service)
+                break
+        return found
+
+    def services(self, namespace: str, labels: Mapping[str, str]) -> list[Resource]:
+        """The Services of a namespace that select pods with the labels."""
+        return [
+            service
+            for key, value in labels.items()
+            for service in self._services_by_label.get((namespace, key, value), ())
+            if service.spec["selector"].labels.items() <= labels.items()
+        ]
 
     # Hosts
 
@@ -184,6 +248,31 @@ class Snapshot:
     def trust_domains(self) -> frozenset[str]:
         """The mesh's own trust domain and its aliases."""
         return frozenset((self.trust_domain, "cluster.local", *self.mesh["trustDomainAliases"].texts))
+
+
+def template_labels(workload: Resource) -> dict[str, str]:
+    """The labels of a Pod, or of the pods that a workload makes."""
+    if workload.identity.kind == "Pod":
+        return workload.labels
+    return workload.spec.at("template", "metadata", "labels").labels
+
+
+class HostIndex(Generic[T]):
+    """Values by host or wildcard, found by what overlaps with another, without looking at all of them."""
+
+    def __init__(self, pairs: Iterable[tuple[str, T]]) -> None:
+        self._exact: dict[str, list[T]] = defaultdict(list)
+        self._under: dict[str, list[T]] = defaultdict(list)
+        for host, value in pairs:
+            self._exact[host].append(value)
+            for wildcard in wildcards(host):
+                if wildcard != host:
+                    self._under[wildcard].append(value)
+
+    def overlapping(self, host: str) -> list[T]:
+        """The values of hosts for which C(overlap) with this one is true; those of the very host first."""
+        wider = (value for wildcard in wildcards(host) if wildcard != host for value in self._exact.get(wildcard, ()))
+        return [*self._exact.get(host, ()), *wider, *self._under.get(host, ())]
 
 
 def wildcards(host: str) -> list[str]:

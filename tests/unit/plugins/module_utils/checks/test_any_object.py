@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import copy
+from collections.abc import Iterator
 from typing import Any
 
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.catalogue import findings
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.snapshot import Snapshot
+from tests.unit.plugins.module_utils.checks.scenes import CASES, cases
 
-CASES = Path(__file__).parent / "cases"
-SCENES = [case["objects"] for path in sorted(CASES.glob("*.yml")) for case in yaml.safe_load(path.read_text())]
-WORDS = ("", "*", "*.", ".", "/", "mesh", "a.b.svc.cluster.local", "spiffe://", "[", "istio-system", "0")
+WORDS = ("", "*", "*.", ".", "/", "mesh", "a.b.svc.cluster.local", "spiffe://", "[", "istio-system", "0", "${A}")
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(WORDS) | st.text(max_size=5),
     lambda inner: (
@@ -22,27 +21,35 @@ ANY = st.recursive(
     ),
     max_leaves=5,
 )
+KEPT = ("apiVersion", "kind")
 
 
-def broken(value: Any, data: st.DataObject, odds: int) -> Any:
-    """The value with some of its parts replaced by anything."""
-    if data.draw(st.integers(0, odds)) == 0:
-        return data.draw(ANY)
-    if isinstance(value, dict):
-        return {key: broken(item, data, odds) for key, item in value.items()}
-    if isinstance(value, list):
-        return [broken(item, data, odds) for item in value]
-    return value
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Each container with each of its keys."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield value, key
+        yield from places(item)
+
+
+SCENES = [
+    (case["objects"], sum(1 for one in case["objects"] for _place in places(one)))
+    for path in sorted(CASES.glob("*.yml"))
+    for case in cases(path.stem)
+]
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_checks_never_raise(data: st.DataObject) -> None:
-    scene = data.draw(st.sampled_from(SCENES))
-    odds = data.draw(st.sampled_from((5, 20)))
-    objects = [
-        {**one, **{key: broken(one.get(key), data, odds) for key in ("spec", "data", "metadata")}} for one in scene
-    ]
+    scene, size = data.draw(st.sampled_from(SCENES))
+    breaks = data.draw(st.lists(st.tuples(st.integers(0, size - 1), ANY), max_size=8))
+    objects = copy.deepcopy(scene)
+    found = [place for one in objects for place in places(one)]
+    for index, value in breaks:
+        container, key = found[index]
+        if key not in KEPT:
+            container[key] = value
     for finding in findings(Snapshot("east", objects)):
         assert isinstance(finding.path, str)
         assert isinstance(finding.message, str)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.catalogue import (
     CHECKS,
@@ -19,14 +18,7 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.checks.catalogue i
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.check import LIBRARIES, Hit, check
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.snapshot import Snapshot
 from ansible_collections.meshfleet.istio.plugins.module_utils.findings import Severity
-
-CASES = Path(__file__).parent / "cases"
-
-
-def cases(family: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = yaml.safe_load((CASES / f"{family}.yml").read_text())
-    return found
-
+from tests.unit.plugins.module_utils.checks.scenes import cases, snapshot
 
 ALL_CASES = [
     pytest.param(family, case, id=f"{family}: {case['name']}") for family in FAMILIES for case in cases(family)
@@ -35,8 +27,7 @@ ALL_CASES = [
 
 @pytest.mark.parametrize(("family", "case"), ALL_CASES)
 def test_a_family_finds_what_is_wrong_and_nothing_else(family: str, case: dict[str, Any]) -> None:
-    snapshot = Snapshot("east", case["objects"], case.get("unknown", ()))
-    found = list(findings(snapshot, FAMILIES[family]))
+    found = list(findings(snapshot(case), FAMILIES[family]))
     assert sorted(f"{one.code} {one.object} {one.path}".strip() for one in found) == sorted(case["findings"])
     for one in found:
         assert one.message, one
