@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
-from ansible_collections.meshfleet.istio.plugins.module_utils.checks.catalogue import FAMILIES
+from ansible_collections.meshfleet.istio.plugins.module_utils.checks import catalogue, fleet
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.check import Check
+from ansible_collections.meshfleet.istio.plugins.module_utils.checks.fleet_check import FleetCheck
 
+Either: TypeAlias = Check | FleetCheck
+FAMILIES: Mapping[str, Iterable[Either]] = {**catalogue.FAMILIES, "fleet": fleet.CHECKS}
 FOLDER = Path(__file__).parents[1] / "docs" / "checks"
 
 
-def page(family: str, checks: Iterable[Check]) -> str:
+def page(family: str, checks: Iterable[Either]) -> str:
     """The page of a family: what its module says, then a section for each check."""
     module = sys.modules[next(iter(checks)).find.__module__]
     first, _blank, rest = inspect.cleandoc(module.__doc__ or "").partition("\n\n")
@@ -50,7 +54,7 @@ def index() -> str:
     )
 
 
-def _anchor(one: Check) -> str:
+def _anchor(one: Either) -> str:
     """As GitHub makes it of the heading."""
     kept = "".join(letter for letter in f"{one.code} {one.title}".lower() if letter.isalnum() or letter in " -_")
     return kept.replace(" ", "-")
