@@ -11,7 +11,7 @@ version_added: "0.1.0"
 author: meshfleet contributors (@meshfleet)
 description:
   - Makes of hosts the list that the option C(remotes) of M(meshfleet.istio.remote_secret) takes, from their variables.
-positional: _input, hostvars
+positional: _input, hostvars, failed
 options:
   _input:
     description: Names of the hosts, each of which is a cluster.
@@ -22,6 +22,11 @@ options:
     description: Ansible's C(hostvars).
     type: dict
     required: true
+  failed:
+    description: Hosts that have failed in this run already; no other host fails because they do not answer.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -37,7 +42,7 @@ _value:
   elements: dict
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 _FROM = {
@@ -55,9 +60,9 @@ def _remote(host: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     return {"context": host} | given | {"name": str(variables.get("cluster_name") or host)}
 
 
-def remotes(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> list[dict[str, Any]]:
+def remotes(hosts: Iterable[str], hostvars: Mapping[str, Any], failed: Collection[str] = ()) -> list[dict[str, Any]]:
     """The hosts' variables as options; the context is the host's name where they say none."""
-    return [_remote(str(host), hostvars[host]) for host in hosts]
+    return [_remote(str(host), hostvars[host]) | ({"required": False} if host in failed else {}) for host in hosts]
 
 
 class FilterModule:

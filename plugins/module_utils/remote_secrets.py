@@ -9,18 +9,19 @@ from __future__ import annotations
 import base64
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from .errors import MeshError
-from .manifests import Manifest
+from .manifests import SCOPE_LABEL, Manifest
+from .ownership import owns_label
 
 LABEL = "istio/multiCluster"
 ANNOTATION = "networking.istio.io/cluster"
 PREFIX = "istio-remote-secret-"
 SCOPE = "remote-secrets"
-TOKEN = "kubernetes.io/service-account-token"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?")
 _READER = "meshfleet-istio-reader"
 _READ = ["get", "list", "watch"]
@@ -36,16 +37,45 @@ class Remote(NamedTuple):
     tls_server_name: str = ""
 
 
-def check_names(names: Sequence[str]) -> None:
+def check_names(names: Sequence[str], option: str = "remotes") -> None:
     """Raises MeshError for a name that cannot be part of a Secret's, or that is there twice."""
     for name in names:
         if not _NAME.fullmatch(name):
             raise MeshError(
-                f"remotes: {name!r} is no name for a remote secret; use at most 42 lower-case letters, digits and -"
+                f"{option}: {name!r} is no name for a remote secret; use at most 42 lower-case letters, digits and -"
             )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise MeshError(f"remotes names {', '.join(twice)} twice; endpoints of two clusters would mix")
+        raise MeshError(f"{option} names {', '.join(twice)} twice; endpoints of two clusters would mix")
+
+
+def check_server(name: str, server: str) -> None:
+    """Raises MeshError for an address that istiod could not use, or would send the token to in the clear."""
+    try:
+        url = urlsplit(server)
+        usable = url.scheme == "https" and bool(url.hostname) and url.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise MeshError(
+            f"{name}: its server for other clusters (cluster_remote_server) is {server!r}; write it as https://host:port"
+        )
+
+
+def authority(name: str, given: str) -> str:
+    """Base64 of PEM, as a kubeconfig has it, from that or from PEM. Raises MeshError for what is no certificate."""
+    from cryptography import x509
+
+    text = given.strip()
+    try:
+        pem = text.encode() if text.startswith("-----BEGIN") else base64.b64decode("".join(text.split()), validate=True)
+        x509.load_pem_x509_certificates(pem)
+    except ValueError as error:
+        raise MeshError(
+            f"{name}: its certificate_authority (cluster_remote_certificate_authority) holds no certificate; give PEM, "
+            f"or base64 of it as in certificate-authority-data of a kubeconfig"
+        ) from error
+    return base64.b64encode(pem).decode()
 
 
 def refuse_unreachable(name: str, server: str) -> None:
@@ -98,6 +128,44 @@ def kubeconfig(remote: Remote) -> str:
     return yaml.safe_dump(config, sort_keys=True)
 
 
+def kubeconfigs(secrets: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """What remote secrets hold, by Secret and key; what is no text leads nowhere."""
+    texts: dict[str, str] = {}
+    for item in secrets:
+        for key, value in (item.get("data") or {}).items():
+            with suppress(ValueError):
+                texts[f"{item['metadata']['name']}/{key}"] = base64.b64decode(value).decode()
+    return texts
+
+
+def token_of(text: str) -> str:
+    """The token in a kubeconfig of ours; empty where somebody made something else of it."""
+    import yaml
+
+    try:
+        (user,) = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))["users"]
+        return str(user["user"]["token"])
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        return ""
+
+
+def is_ours(item: Mapping[str, Any]) -> bool:
+    """Whether this collection made the remote secret."""
+    return owns_label(item, SCOPE_LABEL) and (item["metadata"].get("labels") or {}).get(SCOPE_LABEL) == SCOPE
+
+
+def strangers(secrets: Sequence[Mapping[str, Any]], names: Collection[str], *, leads: str = "also leads") -> list[str]:
+    """What to say about remote secrets that are not ours: istiod takes a cluster from whichever it sees first."""
+    said = []
+    for item in secrets:
+        if is_ours(item):
+            continue
+        double = sorted({*(item.get("data") or ())} & {*names})
+        what = f"{leads} to {', '.join(double)}; delete it" if double else "is not ours, left alone"
+        said.append(f"Secret {item['metadata']['namespace']}/{item['metadata']['name']} {what}")
+    return said
+
+
 def installed_name(istiods: Sequence[Mapping[str, Any]]) -> str | None:
     """The name that a peer's control plane gives its own cluster; None where there is none, or where they disagree."""
     found = {
@@ -110,25 +178,14 @@ def installed_name(istiods: Sequence[Mapping[str, Any]]) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def token_secret(service_account: str, namespace: str, generation: str = "") -> Manifest:
-    """The Secret that Kubernetes fills with a token that does not end, see
-    https://kubernetes.io/docs/concepts/configuration/secret/#serviceaccount-token-secrets.
-    """
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": TOKEN,
-        "metadata": {
-            "name": f"{service_account}-istio-remote-secret-token{generation}",
-            "namespace": namespace,
-            "annotations": {"kubernetes.io/service-account.name": service_account},
-        },
-    }
+def reader_role(namespace: str) -> str:
+    """The name of the role, and of its binding, that is ours."""
+    return f"{_READER}-{namespace}"
 
 
 def reader(service_account: str, namespace: str) -> list[Manifest]:
     """What a cluster without a control plane's own charts needs for others to read it."""
-    meta = {"name": f"{_READER}-{namespace}"}
+    meta = {"name": reader_role(namespace)}
     rbac = "rbac.authorization.k8s.io"
     groups = ["config.istio.io", "security.istio.io", "networking.istio.io", "authentication.istio.io"]
     groups += ["rbac.istio.io", "telemetry.istio.io", "extensions.istio.io"]

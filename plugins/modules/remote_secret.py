@@ -10,8 +10,12 @@ version_added: "0.1.0"
 author: meshfleet contributors (@meshfleet)
 description:
   - Gives a cluster the remote secrets of all its peers in one task, as C(istioctl create-remote-secret) makes them.
-  - On each peer it makes the service account that may read (where the control plane has not made it) and a token for
-    it, proves that the token is taken, and that the peer's own control plane goes by the name that is given here.
+  - On each peer it makes the service account that may read (where the control plane has not made it) and a token of it
+    for this cluster alone, proves that the token is taken, and that the peer's own control plane goes by the name that
+    is given here. A token that is refused or has gone is replaced.
+  - A new token is made beside the old one, which is deleted once this cluster has the new one. A run that was stopped
+    between is completed by the next.
+  - A peer that is slow or does not answer does not keep the others from theirs.
   - Secrets for peers that are no longer listed are deleted; those that others made are left alone and told.
   - Tokens pass from cluster to cluster through the memory of the module only.
 options:
@@ -19,6 +23,7 @@ options:
     description:
       - The other clusters. The cluster itself (O(cluster_name)) may be among them and is left out.
       - How to reach each from here is said as for any module of this collection.
+      - With O(state=absent), the clusters to forget, of which the names are enough; without any, all are forgotten.
     type: list
     elements: dict
     default: []
@@ -28,14 +33,20 @@ options:
         type: str
         required: true
       server:
-        description: Address of its API server that other clusters reach. Without it, that of its kubeconfig.
+        description: Address of its API server that other clusters reach (C(https)). Without it, that of its kubeconfig.
         type: str
       tls_server_name:
         description: Name in the server's certificate, where the address is another.
         type: str
       certificate_authority:
-        description: Base64 of the PEM of who signed the server's certificate, where the address is that of a proxy.
+        description:
+          - Who signed the certificate that other clusters see, where that is not the cluster's own authority, as behind
+            a proxy or a load balancer. PEM, or base64 of it.
         type: str
+      required:
+        description: Whether the task fails when the peer does not answer. Otherwise it warns.
+        type: bool
+        default: true
       kubeconfig:
         description: Path of a kubeconfig, or its content.
         type: raw
@@ -68,6 +79,36 @@ options:
     description: Service account of the peers that istiod reads them as.
     type: str
     default: istio-reader-service-account
+  token:
+    description:
+      - V(secret) uses tokens that do not end, in Secrets of type C(kubernetes.io/service-account-token).
+      - V(bound) uses tokens that end after O(token_lifetime) and are renewed by the run that finds them due. They are
+        bound to a Secret on the peer and die with it.
+    type: str
+    choices: [secret, bound]
+    default: secret
+  token_lifetime:
+    description:
+      - How long a bound token lasts, such as V(12h) or V(30d). The API server may make it shorter; managed ones allow
+        a day or two.
+    type: str
+    default: 30d
+  renew_before:
+    description: A bound token is renewed when less than this is left. The token itself tells, no server is asked.
+    type: str
+    default: 10d
+  rotate_after:
+    description:
+      - Replaces what is older than this, such as V(90d); V(1m) replaces all tokens now. V(0) is never.
+      - Bound tokens get a new Secret to be bound to, so that the earlier ones are invalid at once.
+    type: str
+    default: "0"
+  revoke:
+    description:
+      - With O(state=absent), whether the clusters may not read this one any more either. Deletes the tokens that this
+        module made here for O(remotes); without any, those for all clusters and the service account, if it made that.
+    type: bool
+    default: false
   allow_loopback:
     description: Whether an address such as C(127.0.0.1) is accepted, for clusters on one machine.
     type: bool
@@ -100,9 +141,24 @@ EXAMPLES = r"""
         context: west
         server: https://api.west.example.com
 
+- name: Use tokens that end, and replace them every quarter with what they are bound to
+  meshfleet.istio.remote_secret:
+    remotes: "{{ groups['clusters'] | meshfleet.istio.remotes(hostvars) }}"
+    token: bound
+    token_lifetime: 30d
+    renew_before: 10d
+    rotate_after: 90d
+
+- name: Forget one cluster and shut it out
+  meshfleet.istio.remote_secret:
+    remotes: [{name: west}]
+    state: absent
+    revoke: true
+
 - name: Leave the mesh
   meshfleet.istio.remote_secret:
     state: absent
+    revoke: true
 """
 
 RETURN = r"""
@@ -129,7 +185,7 @@ resources:
       action: created
       fields: []
 access:
-  description: What was made or changed on the peers for it, with the peer's name.
+  description: What was made or deleted on the peers for it, with the peer's name.
   type: list
   elements: dict
   returned: success
@@ -138,7 +194,7 @@ access:
       api_version: v1
       kind: Secret
       namespace: istio-system
-      name: istio-reader-service-account-istio-remote-secret-token
+      name: istio-reader-service-account-token.east.1
       action: created
       fields: []
 diff:
@@ -162,6 +218,7 @@ REMOTE = {
     "server": {"type": "str"},
     "tls_server_name": {"type": "str"},
     "certificate_authority": {"type": "str"},
+    "required": {"type": "bool", "default": True},
     "kubeconfig": {"type": "raw"},
     "context": {"type": "str"},
     "host": {"type": "str"},
@@ -176,6 +233,11 @@ SPEC = options("cluster", "state", "apply", "wait") | {
     "remotes": {"type": "list", "elements": "dict", "default": [], "options": REMOTE},
     "namespace": {"type": "str", "default": "istio-system"},
     "service_account": {"type": "str", "default": "istio-reader-service-account"},
+    "token": {"type": "str", "choices": ["secret", "bound"], "default": "secret", "no_log": False},
+    "token_lifetime": {"type": "str", "default": "30d", "no_log": False},
+    "renew_before": {"type": "str", "default": "10d"},
+    "rotate_after": {"type": "str", "default": "0"},
+    "revoke": {"type": "bool", "default": False},
     "allow_loopback": {"type": "bool", "default": False},
     "prune": {"type": "bool", "default": True},
 }

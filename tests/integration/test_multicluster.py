@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +14,17 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.meshfleet.istio.plugins.module_utils.reader_tokens import claims
 from tests.lab import Lab
+from tests.lab.faults import ALWAYS, Fault, faults, refuses
+from tests.lab.waiting import until
 
 from .conftest import running
 from .playbook import ORDINARY, Fleet, Result, fleet_of, listen, real, task
 
 NETWORKS = {"east": "near", "south": "near", "west": "far"}
 PREFIX = "istio-remote-secret-"
-TOKEN = "istio-reader-service-account-istio-remote-secret-token"
+ACCOUNT = "istio-reader-service-account"
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +53,30 @@ def debug(lab: Lab, cluster: str, page: str) -> Any:
     (istiod,) = lab.istiods(cluster)
     with urllib.request.urlopen(f"http://127.0.0.1:{istiod.ports['http']}/debug/{page}", timeout=10) as answer:
         return json.load(answer)
+
+
+def held(fleet: Fleet, cluster: str, peer: str) -> str:
+    """The token that the cluster has for the peer."""
+    data = fleet.get(cluster, "secret", "-n", "istio-system", PREFIX + peer)["data"][peer]
+    token: str = yaml.safe_load(base64.b64decode(data))["users"][0]["user"]["token"]
+    return token
+
+
+def accepted(fleet: Fleet, cluster: str, peer: str, token: str = "") -> bool:
+    """Whether the peer answers to the cluster's remote secret, as istiod uses it, or to another token in it."""
+    data = fleet.get(cluster, "secret", "-n", "istio-system", PREFIX + peer)["data"][peer]
+    config = yaml.safe_load(base64.b64decode(data))
+    config["users"][0]["user"]["token"] = token or config["users"][0]["user"]["token"]
+    file = fleet.folder / f"{cluster}-{peer}.kubeconfig"
+    file.write_text(yaml.safe_dump(config))
+    command = [str(fleet.lab.kubectl), f"--kubeconfig={file}", "get", "--raw", "/version"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def given(fleet: Fleet, cluster: str, reader: str) -> list[str]:
+    """The Secrets of the tokens that the cluster has given to a reader."""
+    found = fleet.get(cluster, "secrets", "-n", "istio-system", "-l", f"meshfleet.io/reader={reader}")["items"]
+    return [item["metadata"]["name"].removeprefix(f"{ACCOUNT}-token.{reader}.") for item in found]
 
 
 def remotes(fleet: Fleet, names: list[str]) -> list[dict[str, Any]]:
@@ -102,16 +132,79 @@ def test_a_second_run_writes_nothing(fleet: Fleet) -> None:
 
 
 def test_what_was_broken_by_hand_is_repaired(fleet: Fleet) -> None:
-    before = fleet.get("east", "secret", "-n", "istio-system", PREFIX + "west")["data"]
-    fleet.kubectl("west", "-n", "istio-system", "delete", "secret", TOKEN)
+    before = {name: held(fleet, "east", name) for name in ("west", "south")}
+    fleet.kubectl("west", "-n", "istio-system", "delete", "secret", f"{ACCOUNT}-token.east.1")
+    fleet.kubectl("south", "-n", "istio-system", "delete", "serviceaccount", ACCOUNT)
     fleet.kubectl("south", "-n", "istio-system", "patch", "secret", PREFIX + "east", "-p", '{"data":{"east":"eA=="}}')
     fleet.kubectl("west", "label", "namespace", "istio-system", "topology.istio.io/network-")
     site(fleet).ok()
-    after = fleet.get("east", "secret", "-n", "istio-system", PREFIX + "west")["data"]
-    assert after["west"] != before["west"]
+    assert [name for name in before if held(fleet, "east", name) == before[name]] == []
     assert fleet.get("south", "secret", "-n", "istio-system", PREFIX + "east")["data"]["east"] != "eA=="
     labels = fleet.get("west", "namespace", "istio-system")["metadata"]["labels"]
     assert labels["topology.istio.io/network"] == "far"
+
+
+BOUND = {"token": "bound", "token_lifetime": "1h", "renew_before": "30m"}
+
+
+def test_a_bound_token_is_renewed_when_it_is_due_and_dies_with_its_secret(fleet: Fleet) -> None:
+    before = held(fleet, "east", "west")
+    first, again = on_east(fleet, *[remote_task(fleet, ["west", "south"], **BOUND)] * 2)
+    assert (first.changed, again.changed) == (True, False)
+    assert [one["action"] for one in first.data["access"]] == ["created", "deleted"] * 2
+    token = held(fleet, "east", "west")
+    found = claims(token)
+    assert found is not None
+    assert 3500 < found.expires - time.time() <= 3600
+    (generation,) = given(fleet, "west", "east")
+
+    ear = listen(fleet.lab)
+    checked, due = on_east(
+        fleet,
+        {
+            **remote_task(fleet, ["west", "south"], **BOUND | {"token_lifetime": "2h", "renew_before": "90m"}),
+            "check_mode": True,
+        },
+        remote_task(fleet, ["west", "south"], **BOUND),
+    )
+    assert (checked.changed, due.changed) == (True, False)
+    assert {name: real(ear.written(name)) for name in NETWORKS} == {name: [] for name in NETWORKS}
+
+    renewed = {"token_lifetime": "2h", "renew_before": "90m"}
+    (due,) = on_east(fleet, remote_task(fleet, ["west", "south"], **BOUND | renewed))
+    assert (due.changed, due.data["access"]) == (True, [])
+    assert held(fleet, "east", "west") != token
+    assert accepted(fleet, "east", "west", token)
+
+    on_east(fleet, remote_task(fleet, ["west", "south"], **BOUND, rotate_after="1s"))
+    assert given(fleet, "west", "east") == [str(int(generation) + 1)]
+    assert accepted(fleet, "east", "west")
+    # An API server remembers a token for ten seconds.
+    old = {before, token}
+    until("both old tokens are refused", lambda: not any(accepted(fleet, "east", "west", one) for one in old), 20)
+    synced = {one["id"]: one["syncStatus"] for one in debug(fleet.lab, "east", "clusterz")}
+    assert synced == dict.fromkeys(NETWORKS, "synced")
+
+
+def test_a_rotation_that_was_stopped_is_completed_by_the_next_run(fleet: Fleet) -> None:
+    on_east(fleet, remote_task(fleet, ["west", "south"]))
+    token = held(fleet, "east", "west")
+    (generation,) = given(fleet, "west", "east")
+    stop = refuses(403).on("PATCH", PREFIX + "west").repeated(ALWAYS)
+    rotation = remote_task(fleet, ["west", "south"], rotate_after="1s", cluster_name="east")
+    with faults(fleet.lab, "east", stop) as faulty:
+        led = {"kubeconfig": str(faulty.kubeconfig), "context": None}
+        stopped = fleet.play(rotation, settings=led)
+    assert stopped.only().outcome == "failed"
+    assert sorted(given(fleet, "west", "east")) == [generation, str(int(generation) + 1)]
+    assert held(fleet, "east", "west") == token
+    assert accepted(fleet, "east", "west")
+
+    completed, unchanged = on_east(fleet, *[remote_task(fleet, ["west", "south"])] * 2)
+    assert (completed.changed, unchanged.changed) == (True, False)
+    assert given(fleet, "west", "east") == [str(int(generation) + 1)]
+    assert held(fleet, "east", "west") != token
+    assert accepted(fleet, "east", "west")
 
 
 @pytest.mark.parametrize("path", [(), ORDINARY], ids=["in-process", "ordinary"])
@@ -166,3 +259,25 @@ def test_a_cluster_that_leaves_is_forgotten_and_strangers_are_told(fleet: Fleet)
     assert left.data["warnings"] == ["Secret istio-system/by-hand is not ours, left alone"]
     assert checked.actions == {f"Secret istio-system/{PREFIX}west": "deleted"}
     assert back.actions[f"Secret istio-system/{PREFIX}south"] == "created"
+
+
+def test_a_slow_peer_delays_no_other(fleet: Fleet) -> None:
+    contexts = yaml.safe_load(fleet.lab.kubeconfig.read_text())["clusters"]
+    server = next(one["cluster"]["server"] for one in contexts if one["name"] == "south")
+    fleet.kubectl("east", "-n", "istio-system", "delete", "secret", PREFIX + "west", PREFIX + "south")
+    ear = listen(fleet.lab)
+    with faults(fleet.lab, "south", Fault(delay=0.6).repeated(ALWAYS)) as slow:
+        south = {"name": "south", "kubeconfig": str(slow.kubeconfig), "server": server, "tls_server_name": "kubernetes"}
+        nowhere = {"name": "nowhere", "host": "https://127.0.0.1:9", "api_key": "none", "required": False}
+        peers = [south, *remotes(fleet, ["west"]), nowhere]
+        (told,) = on_east(
+            fleet, task("remote_secret", remotes=peers, allow_loopback=True, request_timeout=3, retries=0)
+        )
+    assert told.outcome == "ok"
+    assert told.actions == {f"Secret istio-system/{PREFIX}{name}": "created" for name in ("west", "south")}
+    assert "no access to nowhere: https://127.0.0.1:9 refuses connections" in told.data["warnings"][0]
+    west, last = (
+        next(event for event in real(ear.written("east")) if event.name == PREFIX + name) for name in ("west", "south")
+    )
+    assert (last.received_at - west.received_at).total_seconds() > 0.5
+    assert accepted(fleet, "east", "south")

@@ -12,14 +12,19 @@ from ansible_collections.meshfleet.istio.plugins.filter.remotes import remotes
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
 from ansible_collections.meshfleet.istio.plugins.module_utils.remote_secrets import (
     Remote,
+    authority,
     check_names,
+    check_server,
     installed_name,
     kubeconfig,
+    kubeconfigs,
     reader,
     refuse_unreachable,
     secret,
-    token_secret,
+    strangers,
+    token_of,
 )
+from tests.lab import pki
 
 WEST = Remote("west", "https://api.west.example.com", "Y2E=", "token")
 
@@ -111,8 +116,6 @@ def test_a_reader_writes_nothing() -> None:
     assert created == {"tokenreviews", "subjectaccessreviews"}
     assert binding["subjects"][0]["name"] == account["metadata"]["name"] == "reader"
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
-    annotations = token_secret("reader", "istio-system")["metadata"]["annotations"]
-    assert annotations == {"kubernetes.io/service-account.name": "reader"}
 
 
 def test_the_inventory_says_how_a_cluster_is_reached() -> None:
@@ -123,4 +126,78 @@ def test_the_inventory_says_how_a_cluster_is_reached() -> None:
     assert remotes(["east", "west"], hostvars) == [
         {"name": "one", "context": "east", "kubeconfig": "/kube", "server": "https://one"},
         {"name": "west", "context": "aws"},
+    ]
+
+
+def test_a_host_that_failed_already_fails_no_other() -> None:
+    assert remotes(["east", "west"], {"east": {}, "west": {}}, ["west"]) == [
+        {"name": "east", "context": "east"},
+        {"name": "west", "context": "west", "required": False},
+    ]
+
+
+@pytest.mark.parametrize(
+    "server",
+    ["", "api.west.example.com", "api.west.example.com:6443", "http://api.west.example.com", "https://", "https://a:b"],
+)
+def test_an_address_that_istiod_cannot_use_is_refused(server: str) -> None:
+    with pytest.raises(MeshError, match=r"west: its server for other clusters .* write it as https://host:port"):
+        check_server("west", server)
+
+
+@pytest.mark.parametrize("server", ["https://api.west.example.com", "https://[2001:db8::1]:6443/k8s/clusters/west"])
+def test_an_address_may_have_a_port_and_a_path(server: str) -> None:
+    check_server("west", server)
+
+
+def test_an_authority_may_be_given_as_pem_or_as_in_a_kubeconfig() -> None:
+    pem = pki.authority("west").certificate
+    encoded = base64.b64encode(pem).decode()
+    wrapped = "\n".join(encoded[at : at + 60] for at in range(0, len(encoded), 60))
+    assert authority("west", encoded) == authority("west", wrapped) == encoded
+    assert base64.b64decode(authority("west", pem.decode())).split() == pem.split()
+
+
+@pytest.mark.parametrize("given", ["west.crt", "Y2E=", "-----BEGIN CERTIFICATE-----\nY2E=\n-----END CERTIFICATE-----"])
+def test_an_authority_that_is_none_is_refused(given: str) -> None:
+    with pytest.raises(MeshError, match=r"west: its certificate_authority .* holds no certificate"):
+        authority("west", given)
+
+
+@pytest.mark.parametrize(
+    ("text", "token"),
+    [
+        (kubeconfig(WEST), "token"),
+        ("", ""),
+        ("x", ""),
+        ("users: []", ""),
+        ("users: [{user: }]", ""),
+        ("{", ""),
+        ("users: [{user: {exec: {command: aws}}}]", ""),
+    ],
+)
+def test_the_token_is_found_in_our_own_kubeconfig(text: str, token: str) -> None:
+    assert token_of(text) == token
+
+
+def test_what_is_no_text_is_no_kubeconfig() -> None:
+    data = {"west": base64.b64encode(b"a").decode(), "odd": "/w==", "broken": "A"}
+    assert kubeconfigs([{"metadata": {"name": "s"}, "data": data}]) == {"s/west": "a"}
+
+
+def test_remote_secrets_of_others_are_told() -> None:
+    def remote(name: str, cluster: str, manager: str) -> dict[str, Any]:
+        fields: dict[str, Any] = {"f:metadata": {"f:labels": {"f:meshfleet.io/scope": {}}}}
+        metadata = {
+            "name": name,
+            "namespace": "istio-system",
+            "labels": {"meshfleet.io/scope": "remote-secrets"},
+            "managedFields": [{"manager": manager, "operation": "Apply", "fieldsV1": fields}],
+        }
+        return {"metadata": metadata, "data": {cluster: ""}}
+
+    live = [remote("a", "west", "meshfleet"), remote("b", "west", "kubectl"), remote("c", "south", "kubectl")]
+    assert strangers(live, ["west"]) == [
+        "Secret istio-system/b also leads to west; delete it",
+        "Secret istio-system/c is not ours, left alone",
     ]
