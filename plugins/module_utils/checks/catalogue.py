@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..findings import Finding
-from . import gateway
+from . import gateway, telemetry
 from .check import Check
 from .snapshot import Snapshot
 
 FAMILIES: dict[str, tuple[Check, ...]] = {
     "gateway": gateway.CHECKS,
+    "telemetry": telemetry.CHECKS,
 }
 """Checks by family, which is a module here and a page in docs/checks."""
 

@@ -219,8 +219,11 @@ class Snapshot:
 
     @cached_property
     def mesh_configs(self) -> list[tuple[Resource, Node]]:
-        """Each meshConfig with the object that holds it: of the ConfigMaps of istiod, and of IstioOperators."""
-        found: list[tuple[Resource, Node]] = []
+        """Each meshConfig with the object that holds it: of the ConfigMaps of istiod, and of IstioOperators.
+
+        An IstioOperator that is yet to be installed stands for the ConfigMap of its revision.
+        """
+        found: dict[str, tuple[Resource, Node]] = {}
         for config_map in self.of("ConfigMap"):
             name, text = config_map.name, config_map.root.at("data", "mesh").text
             if config_map.namespace == self.root_namespace and (name == "istio" or name.startswith("istio-")) and text:
@@ -228,15 +231,24 @@ class Snapshot:
                     (value,) = documents(text, str(config_map))
                 except (MeshError, ValueError):
                     continue
-                found.append((config_map, Node(value, config_map.root["data"], "mesh")))
-        found += [(one, one.spec["meshConfig"]) for one in self.of("IstioOperator") if one.spec["meshConfig"]]
-        return found
+                found[name.removeprefix("istio").removeprefix("-")] = (
+                    config_map,
+                    Node(value, config_map.root["data"], "mesh"),
+                )
+        for operator in self.of("IstioOperator"):
+            config, revision = operator.spec["meshConfig"], operator.spec["revision"].text
+            value = config if config else operator.spec.at("values", "meshConfig")
+            if value and not (in_cluster(operator) and revision in found):
+                found[revision] = (operator, value)
+        return list(found.values())
 
     @cached_property
     def mesh(self) -> Node:
         """The meshConfig of the default revision, else of any; an empty node when none is known."""
         for resource, node in self.mesh_configs:
-            if resource.name == "istio":
+            if resource.name == "istio" or not (
+                resource.identity.kind == "ConfigMap" or resource.spec["revision"].text
+            ):
                 return node
         return self.mesh_configs[0][1] if self.mesh_configs else Node(None)
 
@@ -248,6 +260,11 @@ class Snapshot:
     def trust_domains(self) -> frozenset[str]:
         """The mesh's own trust domain and its aliases."""
         return frozenset((self.trust_domain, "cluster.local", *self.mesh["trustDomainAliases"].texts))
+
+
+def in_cluster(resource: Resource) -> bool:
+    """Whether it was read from a cluster, and is not yet to be applied."""
+    return bool(resource.root.at("metadata", "uid").text)
 
 
 def template_labels(workload: Resource) -> dict[str, str]:
