@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
+import tempfile
 from typing import Any
 
 from .errors import MeshError
@@ -36,15 +38,38 @@ def render(binary: str, operator: str, timeout: float = 120.0) -> str:
 
     Raises MeshError with istioctl's own reason.
     """
-    command = [binary, "manifest", "generate", "--filename", "-"]
-    options: dict[str, Any] = {"input": operator, "capture_output": True, "text": True, "timeout": timeout}
-    try:
-        # run_command belongs to AnsibleModule, which this side of the entry does not know.
-        done: subprocess.CompletedProcess[str] = subprocess.run(command, check=False, **options)  # pylint: disable=ansible-bad-function
-    except OSError as error:
-        raise MeshError(f"istioctl at {binary} cannot be run: {error}") from error
-    except subprocess.TimeoutExpired as error:
-        raise MeshError(f"istioctl manifest generate did not end within {timeout:.0f} s ({binary})") from error
+    done = _run([binary, "manifest", "generate", "--filename", "-"], operator, timeout)
     if done.returncode:
         raise MeshError(f"istioctl refuses the IstioOperator: {' '.join(done.stderr.split()).removeprefix('Error: ')}")
     return done.stdout
+
+
+def analyze(binary: str, kubeconfig: str, revision: str, root_namespace: str, timeout: float = 120.0) -> list[Any]:
+    """The messages about all namespaces, see https://istio.io/latest/docs/reference/commands/istioctl/#istioctl-analyze.
+
+    Each has C(code), C(level), C(origin), C(message), C(documentationUrl). Raises MeshError with istioctl's own reason.
+    """
+    command = [binary, "analyze", "--all-namespaces", "--output", "json", "--istioNamespace", root_namespace]
+    with tempfile.NamedTemporaryFile("w", prefix="meshfleet-", suffix=".json") as file:
+        file.write(kubeconfig)
+        file.flush()
+        done = _run([*command, "--revision", revision, "--kubeconfig", file.name], "", timeout)
+    if done.returncode:
+        raise MeshError(f"istioctl cannot analyze: {' '.join(done.stderr.split()).removeprefix('Error: ')}")
+    try:
+        found = json.loads(done.stdout or "[]")
+    except ValueError as error:
+        raise MeshError(f"istioctl at {binary} answers an analysis with what is no JSON: {error}") from error
+    return found if isinstance(found, list) else []
+
+
+def _run(command: list[str], text: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    options: dict[str, Any] = {"input": text, "capture_output": True, "text": True, "timeout": timeout}
+    try:
+        # run_command belongs to AnsibleModule, which this side of the entry does not know.
+        return subprocess.run(command, check=False, **options)  # pylint: disable=ansible-bad-function
+    except OSError as error:
+        raise MeshError(f"istioctl at {command[0]} cannot be run: {error}") from error
+    except subprocess.TimeoutExpired as error:
+        what = " ".join(word for word in command[1:3] if not word.startswith("-"))
+        raise MeshError(f"istioctl {what} did not end within {timeout:.0f} s ({command[0]})") from error

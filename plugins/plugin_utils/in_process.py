@@ -34,7 +34,7 @@ from ansible_collections.meshfleet.istio.plugins.plugin_utils.compiled import by
 
 display = Display()
 _COLLECTION = "meshfleet.istio"
-_SOURCES = {"resources": ("src", "template"), "istio_operator": ("src",)}
+_SOURCES = {"resources": ("src", "template"), "analyze": ("src", "template"), "istio_operator": ("src",)}
 """Options that name files of the controller, by module."""
 
 

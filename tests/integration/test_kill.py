@@ -28,7 +28,7 @@ MOMENTS = 50
 SCOPE = "kill"
 PRUNED = tuple(filter(None, map(named, ("ConfigMap", "Secret", "ServiceAccount", "Service"))))
 CONFIG_MAPS, SECRETS = PRUNED[:2]
-PUBLISHED = ("kube-root-ca.crt", "istio-ca-root-cert")
+PUBLISHED = ("kube-root-ca.crt", "istio-ca-root-cert", "istio-ca-crl")
 """ConfigMaps that controllers put into every namespace."""
 
 

@@ -28,9 +28,10 @@ ROLE_OF = {
     "cross_cluster": "cross_cluster_gateway",
     "security": "security",
     "telemetry": "telemetry",
+    "analyze": "analyze",
     "uninstall": "uninstall",
 }
-SITE = [name for name in ROLE_OF if name != "uninstall"]
+SITE = [name for name in ROLE_OF if name not in ("analyze", "uninstall")]
 
 
 def load(path: Path) -> Any:

@@ -1,0 +1,128 @@
+"""What analyze does: a snapshot, istioctl's analysis and our own checks of it, and a verdict."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from . import istioctl
+from .checks import catalogue
+from .checks.live import NOTHING, READ, Reading, in_place, read
+from .checks.snapshot import Snapshot
+from .client import Cluster
+from .errors import ApiError, MeshError
+from .findings import Finding, Severity, listed, reaching, sifted, summary, suppressions
+from .kinds import ISTIO_KINDS, Kind
+from .manifests import Identity, Manifest, identity, parse
+from .snapshot_server import serving
+from .task import Result, Task, cluster_label, cluster_of
+
+
+def analyze(task: Task) -> Result:
+    """Findings about a cluster, about manifests, or about the cluster as it would be: the module C(analyze)."""
+    params = task.params
+    given = parse(params.get("definition"))
+    suppressed = suppressions(params.get("suppress") or ())
+    if not params["live"] and not given:
+        raise MeshError("there is nothing to analyze: give definition or src, or let live be true")
+    cluster = cluster_of(task) if params["live"] else None
+    reading = read(cluster, params["root_namespace"]) if cluster else NOTHING
+    reading = reading.overlaid([in_place(manifest, params.get("namespace")) for manifest in given])
+    name = cluster_label(params)
+    found = list(catalogue.findings(_snapshot(name, reading, params)))
+    if cluster and params["istio_analysis"]:
+        found += _istios(name, reading, cluster, params)
+    kept = sifted([one for one in found if _within(one, params.get("namespaces"))], suppressed)
+    unused = [f"the suppression of {one.code} for {one.object} covers nothing any more" for one in kept.unused]
+    warnings = [*catalogue.unchecked(), *_unread(reading), *unused]
+    bad = reaching(kept.kept, params["fail_on"])
+    return {
+        "changed": False,
+        "msg": f"{name}: {summary(kept.kept)}" + (f"\n{listed(bad)}" if bad else ""),
+        "findings": [one.row() for one in kept.kept],
+        "suppressed": [{**one.row(), "reason": cover.reason} for one, cover in kept.suppressed],
+        **({"warnings": warnings} if warnings else {}),
+        **({"failed": True} if bad else {}),
+    }
+
+
+def _snapshot(name: str, reading: Reading, params: Mapping[str, Any]) -> Snapshot:
+    return Snapshot(name, reading.manifests, reading.unknown, params["root_namespace"])
+
+
+def _unread(reading: Reading) -> list[str]:
+    if not reading.forbidden:
+        return []
+    return [
+        f"{', '.join(reading.forbidden)} may not be read: checks that need them say nothing (docs/permissions.md lists "
+        f"the rights)"
+    ]
+
+
+def _within(finding: Finding, namespaces: Collection[str] | None) -> bool:
+    """Whether the finding is about an object of the namespaces, or about one that is in none."""
+    namespace, slash, _name = finding.object.rpartition(" ")[2].rpartition("/")
+    return not namespaces or not slash or namespace in namespaces
+
+
+_LEVELS = {"Error": Severity.ERROR, "Warning": Severity.WARNING}
+
+
+def _istios(name: str, reading: Reading, cluster: Cluster, params: Mapping[str, Any]) -> list[Finding]:
+    """Istio's own findings about the same objects, their codes and levels unchanged."""
+    binary = istioctl.find(params.get("istioctl"))
+    with serving(_Objects(reading, cluster)) as kubeconfig:
+        messages = istioctl.analyze(binary, kubeconfig, params["revision"], params["root_namespace"])
+    return [
+        Finding(
+            code=str(message.get("code")),
+            severity=_LEVELS.get(str(message.get("level")), Severity.INFO),
+            cluster=name,
+            object=str(message.get("origin") or ""),
+            path="",
+            message=str(message.get("message")),
+            reference=str(message.get("documentationUrl") or ""),
+        )
+        for message in messages
+    ]
+
+
+class _Objects:
+    """The objects of a kind: those of the reading, and where it does not hold them all, the cluster's, read once."""
+
+    def __init__(self, reading: Reading, cluster: Cluster) -> None:
+        self._held: dict[tuple[str, str], dict[Identity, Manifest]] = defaultdict(dict)
+        for manifest in reading.manifests:
+            key = identity(manifest)
+            self._held[key.group, key.kind][key] = manifest
+        self._cluster = cluster
+        self._known: dict[Kind, Sequence[Manifest]] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, kind: Kind) -> Sequence[Manifest]:
+        with self._lock:
+            if kind not in self._known:
+                self._known[kind] = self._objects(kind)
+            return self._known[kind]
+
+    def _objects(self, kind: Kind) -> Sequence[Manifest]:
+        if kind.kind == "CustomResourceDefinition":
+            return [_definition(one) for one in ISTIO_KINDS.values()]
+        held = self._held[kind.group, kind.kind]
+        if kind in READ:
+            return [{**one, "apiVersion": kind.api_version} for one in held.values()]
+        try:
+            live = self._cluster.list(kind)[0]
+        except ApiError as error:
+            if error.code in (403, 404):
+                return list(held.values())
+            raise
+        return list(({identity(one): one for one in live} | held).values())
+
+
+def _definition(kind: Kind) -> Manifest:
+    """As much of a CRD as istioctl looks at."""
+    metadata = {"name": f"{kind.plural}.{kind.group}"}
+    return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": metadata}

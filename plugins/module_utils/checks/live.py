@@ -1,0 +1,127 @@
+"""Reads a snapshot from a cluster: one LIST per kind, and of each object only what checks look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ..client import Cluster
+from ..errors import ApiError
+from ..kinds import ISTIO_KINDS, TABLE, Kind
+from ..manifests import Identity, Manifest, identity, placed
+from ..observe import each
+from .snapshot import ROOT_NAMESPACE
+
+_CORE = (*(TABLE["", kind] for kind in ("Service", "Pod", "Namespace", "ServiceAccount")), TABLE["apps", "Deployment"])
+_CONFIG_MAP, _SECRET = TABLE["", "ConfigMap"], TABLE["", "Secret"]
+
+
+READ = frozenset((*ISTIO_KINDS.values(), *_CORE, _CONFIG_MAP, _SECRET))
+"""Kinds of which a reading holds all that matters to checks."""
+
+
+class Reading(NamedTuple):
+    """What was read, the names of kinds that were not or not all read, and why not all of it could be read."""
+
+    manifests: list[Manifest]
+    unknown: frozenset[str]
+    forbidden: tuple[str, ...] = ()
+
+    def overlaid(self, coming: Iterable[Manifest], going: Iterable[Identity] = ()) -> Reading:
+        """What the cluster would hold with other objects applied and some deleted."""
+        after = {identity(one): one for one in self.manifests}
+        for key in going:
+            after.pop(key, None)
+        for manifest in coming:
+            after[identity(manifest)] = manifest
+        return self._replace(manifests=list(after.values()))
+
+
+class _List(NamedTuple):
+    kind: Kind
+    namespace: str | None = None
+
+
+def read(cluster: Cluster, root_namespace: str = ROOT_NAMESPACE) -> Reading:
+    """All that checks look at. A kind that may not be read is unknown; one that is not served has no objects.
+
+    Secrets are read only where gateways name them. Raises ApiError, Unreachable.
+    """
+    lists = [
+        *(_List(kind) for kind in (*ISTIO_KINDS.values(), *_CORE)),
+        _List(_CONFIG_MAP, root_namespace),
+    ]
+    first, *others = lists
+    found = [_listed(cluster, first), *each(cluster, lambda one: _listed(cluster, one), others)]
+    credentials = [
+        _List(_SECRET, namespace) for namespace in _credential_namespaces(dict(zip(lists, found, strict=True)))
+    ]
+    lists += credentials
+    found += each(cluster, lambda one: _listed(cluster, one), credentials)
+    forbidden = [one for one, items in zip(lists, found, strict=True) if items is None]
+    unknown = {one.kind.kind for one in forbidden} | {one.kind.kind for one in lists if one.namespace}
+    if not credentials:
+        unknown.add("Secret")
+    manifests = [_slim(item) for items in found for item in items or ()]
+    return Reading(manifests, frozenset(unknown), tuple(dict.fromkeys(one.kind.plural for one in forbidden)))
+
+
+NOTHING = Reading([], frozenset(kind for _group, kind in TABLE))
+"""Nothing is known of the cluster: manifests stand for themselves."""
+
+
+def in_place(manifest: Manifest, namespace: str | None) -> Manifest:
+    """The manifest in the namespace that it would be applied to."""
+    known = TABLE.get((manifest["apiVersion"].rpartition("/")[0], manifest["kind"]))
+    return placed(manifest, known is None or known.namespaced, namespace)
+
+
+def _listed(cluster: Cluster, one: _List) -> list[Manifest] | None:
+    try:
+        return cluster.list(one.kind, one.namespace)[0]
+    except ApiError as error:
+        if error.unknown_kind:
+            return []
+        if error.code == 403:
+            return None
+        raise
+
+
+def _credential_namespaces(found: Mapping[_List, list[Manifest] | None]) -> list[str]:
+    """Where the pods of gateways with credentials run: there their Secrets must be."""
+    by_kind = {one.kind.kind: items or [] for one, items in found.items()}
+    selectors = [
+        (gateway.get("spec") or {}).get("selector") or {}
+        for gateway in by_kind["Gateway"]
+        if any(
+            (server.get("tls") or {}).get("credentialName")
+            for server in (gateway.get("spec") or {}).get("servers") or ()
+        )
+    ]
+    return sorted(
+        {
+            pod["metadata"]["namespace"]
+            for pod in by_kind["Pod"]
+            if any(wanted.items() <= (pod["metadata"].get("labels") or {}).items() for wanted in selectors if wanted)
+        }
+    )
+
+
+_POD = frozenset(("serviceAccountName", "hostNetwork", "containers", "initContainers", "securityContext"))
+_CONTAINER = frozenset(
+    ("name", "image", "args", "ports", "livenessProbe", "readinessProbe", "startupProbe", "restartPolicy")
+) | {"securityContext"}
+
+
+def _slim(item: Manifest) -> Manifest:
+    """The object without what no check looks at: most of a large cluster's memory is managedFields and pods."""
+    metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
+    if item["kind"] != "Pod":
+        return {**item, "metadata": metadata}
+    spec: dict[str, Any] = {key: value for key, value in item["spec"].items() if key in _POD}
+    for name in ("containers", "initContainers"):
+        if name in spec:
+            spec[name] = [{key: value for key, value in one.items() if key in _CONTAINER} for one in spec[name]]
+    status = item.get("status") or {}
+    shown = {key: status[key] for key in ("phase", "podIP", "conditions") if key in status}
+    return {**item, "metadata": metadata, "spec": spec, "status": shown}

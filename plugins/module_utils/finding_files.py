@@ -1,0 +1,88 @@
+"""Findings as files that other tools read: SARIF for code scanning, JUnit for CI servers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from .findings import Finding, Severity, ordered
+from .version import VERSION
+
+_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
+
+
+def sarif(findings: Iterable[Finding]) -> dict[str, Any]:
+    """A SARIF 2.1.0 log with a run for all clusters, see https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html.
+
+    Objects have no file: their place is a logical location, cluster first.
+    """
+    found = ordered(findings)
+    rules = {one.code: one for one in reversed(found)}
+    codes = sorted(rules)
+    return {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "meshfleet.istio",
+                        "version": VERSION,
+                        "rules": [_rule(rules[code]) for code in codes],
+                    }
+                },
+                "results": [_result(one, codes.index(one.code)) for one in found],
+            }
+        ],
+    }
+
+
+def _rule(example: Finding) -> dict[str, Any]:
+    rule: dict[str, Any] = {"id": example.code}
+    if example.reference:
+        rule["helpUri"] = example.reference
+    if example.remedy:
+        rule["help"] = {"text": example.remedy}
+    return rule
+
+
+def _result(one: Finding, index: int) -> dict[str, Any]:
+    name = "/".join(part for part in (one.cluster, one.object, one.path) if part)
+    text = one.message + (f". Remedy: {one.remedy}" if one.remedy else "")
+    return {
+        "ruleId": one.code,
+        "ruleIndex": index,
+        "level": _LEVELS[one.severity],
+        "message": {"text": text},
+        "locations": [{"logicalLocations": [{"fullyQualifiedName": name, "kind": "object"}]}],
+        "partialFingerprints": {"finding/v1": f"{one.code}/{name}"},
+    }
+
+
+def junit(findings: Iterable[Finding], clusters: Sequence[str], name: str = "meshfleet.istio") -> str:
+    """A JUnit report (XML text): a suite for each cluster, a failed case for each finding."""
+    found = ordered(findings)
+    root = ET.Element("testsuites", name=name, tests="0", failures="0")
+    total = failures = 0
+    for cluster in dict.fromkeys((*clusters, *(one.cluster for one in found))):
+        own = [one for one in found if one.cluster == cluster]
+        bad = sum(one.severity > Severity.INFO for one in own)
+        suite = ET.SubElement(root, "testsuite", name=cluster, tests=str(max(1, len(own))), failures=str(bad))
+        total, failures = total + max(1, len(own)), failures + bad
+        if not own:
+            ET.SubElement(suite, "testcase", classname=cluster, name="no finding")
+        for one in own:
+            where = " ".join(part for part in (one.code, one.object, one.path) if part)
+            case = ET.SubElement(suite, "testcase", classname=cluster, name=where)
+            text = "\n".join(
+                part for part in (one.message, one.remedy and f"Remedy: {one.remedy}", one.reference) if part
+            )
+            if one.severity > Severity.INFO:
+                ET.SubElement(case, "failure", type=str(one.severity), message=one.message).text = text
+            else:
+                ET.SubElement(case, "system-out").text = text
+    root.set("tests", str(total))
+    root.set("failures", str(failures))
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"

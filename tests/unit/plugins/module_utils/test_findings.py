@@ -1,0 +1,102 @@
+"""Findings as values: ordered, suppressed, judged and shown."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
+from ansible_collections.meshfleet.istio.plugins.module_utils.finding_files import junit, sarif
+from ansible_collections.meshfleet.istio.plugins.module_utils.findings import (
+    NEVER,
+    Finding,
+    Severity,
+    finding_of,
+    listed,
+    ordered,
+    reaching,
+    sifted,
+    summary,
+    suppressions,
+)
+
+ERROR = Finding("MF0101", Severity.ERROR, "east", "VirtualService shop/cart", "spec.http", "it is ignored", "change it")
+WARNING = Finding("IST0127", Severity.WARNING, "west", "AuthorizationPolicy shop/all", "", "nothing matches")
+INFO = Finding("IST0102", Severity.INFO, "east", "Namespace shop", "", "not injected", "", "https://istio.io")
+
+
+def test_the_worst_comes_first_and_each_once() -> None:
+    assert ordered([INFO, WARNING, ERROR, WARNING]) == [ERROR, WARNING, INFO]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "expected"),
+    [("error", [ERROR]), ("warning", [ERROR, WARNING]), ("info", [ERROR, WARNING, INFO]), (NEVER, [])],
+)
+def test_a_threshold_takes_what_is_as_bad(threshold: str, expected: list[Finding]) -> None:
+    assert reaching([ERROR, WARNING, INFO], threshold) == expected
+
+
+def test_a_row_comes_back_as_the_finding() -> None:
+    row = json.loads(json.dumps(ERROR.row()))
+    assert row["severity"] == "error"
+    assert finding_of(row) == ERROR
+
+
+def test_suppressions_cover_by_pattern_and_tell_when_they_cover_nothing() -> None:
+    given = suppressions(
+        [
+            {"code": "IST0*", "object": "Namespace *", "reason": "soon"},
+            {"code": "MF0101", "cluster": "west", "reason": "gone"},
+        ]
+    )
+    result = sifted([ERROR, WARNING, INFO], given)
+    assert result.kept == [ERROR, WARNING]
+    assert result.suppressed == [(INFO, given[0])]
+    assert result.unused == [given[1]]
+
+
+@pytest.mark.parametrize("entry", [{"code": "MF0101"}, {"reason": "why"}, {"code": "MF0101", "reason": " "}])
+def test_a_suppression_needs_a_code_and_a_reason(entry: dict[str, str]) -> None:
+    with pytest.raises(MeshError, match="needs a code and a reason"):
+        suppressions([entry])
+
+
+def test_a_list_names_all_and_fits_the_terminal() -> None:
+    long = ERROR._replace(message="word " * 60)
+    text = listed([long, INFO])
+    assert text.splitlines()[0] == "ERROR MF0101 east: VirtualService shop/cart spec.http"
+    assert "  Remedy: change it" in text
+    assert "INFO IST0102 east: Namespace shop\n  not injected" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [([], "no finding"), ([ERROR], "1 error"), ([ERROR, WARNING, WARNING, INFO], "1 error, 2 warnings, 1 info")],
+)
+def test_a_summary_counts(found: list[Finding], text: str) -> None:
+    assert summary(found) == text
+
+
+def test_sarif_names_each_rule_once() -> None:
+    run = sarif([ERROR, ERROR._replace(cluster="west"), INFO])["runs"][0]
+    rules = run["tool"]["driver"]["rules"]
+    assert [rule["id"] for rule in rules] == ["IST0102", "MF0101"]
+    assert [rules[one["ruleIndex"]]["id"] for one in run["results"]] == [one["ruleId"] for one in run["results"]]
+    assert [one["level"] for one in run["results"]] == ["error", "error", "note"]
+    places = [one["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] for one in run["results"]]
+    assert places[0] == "east/VirtualService shop/cart/spec.http"
+    assert len({one["partialFingerprints"]["finding/v1"] for one in run["results"]}) == 3
+
+
+def test_junit_has_a_suite_for_each_cluster_and_escapes() -> None:
+    root = ET.fromstring(junit([ERROR._replace(message="a < b & c"), INFO], ["east", "west"]).encode())
+    assert (root.get("tests"), root.get("failures")) == ("3", "1")
+    east, west = root
+    failure = east.find("testcase/failure")
+    assert failure is not None
+    assert failure.get("message") == "a < b & c"
+    assert [case.get("name") for case in west] == ["no finding"]
