@@ -20,7 +20,7 @@ from tests.lab.faults import ALWAYS, Fault, faults, refuses
 from tests.lab.waiting import until
 
 from .conftest import running
-from .playbook import ORDINARY, Fleet, Result, fleet_of, listen, real, task
+from .playbook import ORDINARY, Fleet, Result, Run, fleet_of, listen, real, task
 
 NETWORKS = {"east": "near", "south": "near", "west": "far"}
 PREFIX = "istio-remote-secret-"
@@ -281,3 +281,58 @@ def test_a_slow_peer_delays_no_other(fleet: Fleet) -> None:
     )
     assert (last.received_at - west.received_at).total_seconds() > 0.5
     assert accepted(fleet, "east", "south")
+
+
+def leave(fleet: Fleet, *arguments: str, limit: str = "clusters:!ungrouped", **extra: Any) -> Run:
+    chosen = ("-i", str(fleet.folder / "three.yml"), "--limit", limit, *arguments)
+    return fleet.site(*chosen, playbook="playbooks/leave.yml", extra={"leave_clusters": "west", **extra})
+
+
+def ways(fleet: Fleet, cluster: str) -> list[str]:
+    """The clusters that a cluster has remote secrets for."""
+    found = fleet.get(cluster, "secrets", "-n", "istio-system", "-l", "istio/multiCluster=true")["items"]
+    return sorted(item["metadata"]["name"].removeprefix(PREFIX) for item in found)
+
+
+def test_a_cluster_leaves_only_a_mesh_that_is_told(fleet: Fleet) -> None:
+    ear = listen(fleet.lab)
+    limited = leave(fleet, limit="west")
+    assert limited.code != 0
+    assert "This run is limited, and east, south would keep the way to west" in limited.output
+    checked = leave(fleet, "--check").ok()
+    assert "west would leave: on east, south 4 objects would be deleted" in checked.output
+    assert {name: real(ear.written(name)) for name in NETWORKS} == {name: [] for name in NETWORKS}
+
+
+def test_a_cluster_that_does_not_answer_is_shut_out(fleet: Fleet) -> None:
+    site(fleet, "--tags", "remote_secrets").ok()
+    assert accepted(fleet, "west", "east")
+    nowhere = yaml.safe_load(fleet.lab.kubeconfig.read_text())
+    for one in nowhere["clusters"]:
+        one["cluster"]["server"] = "https://127.0.0.1:9"
+    (fleet.folder / "nowhere.yml").write_text(yaml.safe_dump(nowhere))
+    down = {"clusters": {"hosts": {"west": {"cluster_kubeconfig": str(fleet.folder / "nowhere.yml")}}}}
+    (fleet.folder / "down.yml").write_text(yaml.safe_dump(down))
+    gone = leave(fleet, "-i", str(fleet.folder / "down.yml"))
+    assert gone.code != 0
+    assert {name: counts["failures"] for name, counts in gone.recap.items()} == {"east": 0, "south": 0, "west": 1}
+    assert "west did not do its part (see above)" in gone.output
+    assert (ways(fleet, "east"), ways(fleet, "south")) == (["south"], ["east"])
+    assert given(fleet, "east", "west") == given(fleet, "south", "west") == []
+    until("what west still has is refused", lambda: not accepted(fleet, "west", "east"), 20)
+
+
+def test_a_cluster_that_has_left_is_known_to_nobody(fleet: Fleet) -> None:
+    left = leave(fleet).ok()
+    assert left.recap["west"]["changed"] == 1
+    assert {name: ways(fleet, name) for name in NETWORKS} == {"east": ["south"], "south": ["east"], "west": []}
+    assert given(fleet, "west", "east") == given(fleet, "west", "south") == []
+    shown = {name: {one["id"] for one in debug(fleet.lab, name, "clusterz")} for name in NETWORKS}
+    assert shown == {"east": {"east", "south"}, "south": {"east", "south"}, "west": {"west"}}
+
+    ear = listen(fleet.lab)
+    again = leave(fleet).ok()
+    assert {host: counts["changed"] for host, counts in again.recap.items()} == dict.fromkeys(NETWORKS, 0)
+    assert {name: ear.written(name) for name in NETWORKS} == {name: [] for name in NETWORKS}
+    without = leave(fleet, limit="clusters:!ungrouped:!west").ok()
+    assert "Nothing was done on west, which is not part of this run." in without.output
