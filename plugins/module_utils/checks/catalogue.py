@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..findings import Finding
-from . import gateway, telemetry, traffic
+from . import destinations, gateway, telemetry, traffic
 from .check import Check
 from .snapshot import Snapshot
 
 FAMILIES: dict[str, tuple[Check, ...]] = {
     "gateway": gateway.CHECKS,
     "telemetry": telemetry.CHECKS,
-    "traffic": traffic.CHECKS,
+    "traffic": (*traffic.CHECKS, *destinations.CHECKS),
 }
 """Checks by family, which is a module here and a page in docs/checks."""
 
