@@ -11,6 +11,8 @@ from typing import TypeAlias
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks import catalogue, fleet
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.check import Check
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.fleet_check import FleetCheck
+from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.catalogue import PROOFS
+from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.together import TITLES
 
 Either: TypeAlias = Check | FleetCheck
 FAMILIES: Mapping[str, Iterable[Either]] = {**catalogue.FAMILIES, "fleet": fleet.CHECKS}
@@ -60,9 +62,23 @@ def _anchor(one: Either) -> str:
     return kept.replace(" ", "-")
 
 
+def proofs() -> str:
+    """The page of what verify proves."""
+    parts = [
+        "# Proofs: mesh",
+        "What `verify` proves of each cluster. [verify.md](../verify.md) says how to use it; what it compares between "
+        "clusters is explained in [fleet.md](fleet.md) (MF0601 to MF0607).",
+    ]
+    for one in PROOFS:
+        parts += [f"## {one.code} {one.title}", f"Severity: {one.severity}", one.why, f"**Remedy:** {one.remedy}."]
+    parts += [f"## {code} {title}" for code, title in TITLES.items()]
+    return "\n\n".join(parts) + "\n"
+
+
 def pages() -> dict[str, str]:
     """Each page's text by file name."""
-    return {"README.md": index()} | {f"{family}.md": page(family, checks) for family, checks in FAMILIES.items()}
+    families = {f"{family}.md": page(family, checks) for family, checks in FAMILIES.items()}
+    return {"README.md": index(), "proofs.md": proofs(), **families}
 
 
 if __name__ == "__main__":

@@ -29,6 +29,10 @@ options:
     type: list
     elements: str
     default: []
+  checks:
+    description: Titles of all that was checked, by code, so that JUnit has a case for each check of each cluster.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -56,7 +60,12 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.finding_files impo
 from ansible_collections.meshfleet.istio.plugins.module_utils.findings import finding_of, listed, ordered, summary
 
 
-def findings_report(rows: Iterable[Mapping[str, Any]], format: str = "text", clusters: Sequence[str] = ()) -> str:
+def findings_report(
+    rows: Iterable[Mapping[str, Any]],
+    format: str = "text",
+    clusters: Sequence[str] = (),
+    checks: Mapping[str, str] | None = None,
+) -> str:
     """The findings in a format of FORMATS. Raises AnsibleFilterError for another one."""
     found = ordered(finding_of(row) for row in rows)
     if format == "text":
@@ -66,7 +75,7 @@ def findings_report(rows: Iterable[Mapping[str, Any]], format: str = "text", clu
     if format == "sarif":
         return json.dumps(sarif(found), indent=2) + "\n"
     if format == "junit":
-        return junit(found, [str(cluster) for cluster in clusters])
+        return junit(found, [str(cluster) for cluster in clusters], checks or {})
     raise AnsibleFilterError(f"findings_report knows no format {format}; use text, json, sarif or junit")
 
 

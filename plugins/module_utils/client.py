@@ -29,10 +29,11 @@ _APPLY = "application/apply-patch+yaml"
 
 
 class Answer(NamedTuple):
-    """A fulfilled request: the decoded body, and the warnings that the server sent with it."""
+    """A fulfilled request: the decoded body, the warnings that the server sent with it, and its Date header."""
 
     body: Any
     warnings: tuple[str, ...] = ()
+    date: str = ""
 
 
 class Bounds(NamedTuple):
@@ -92,6 +93,10 @@ class Cluster:
     def get(self, path: str) -> Any:
         return self.request("GET", path).body
 
+    def text(self, path: str) -> str:
+        """The body as it is, of what a proxied workload answers."""
+        return str(self.request("GET", path, decode=bytes.decode).body)
+
     def apply(self, kind: Kind, manifest: Manifest, *, dry_run: bool, force: bool) -> Answer:
         """Server-side apply with strict field validation, see https://kubernetes.io/docs/reference/using-api/server-side-apply/."""
         metadata = manifest["metadata"]
@@ -147,6 +152,7 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = "application/json",
+        decode: Callable[[bytes], Any] = json.loads,
     ) -> Answer:
         """One request, tried again after passing failures.
 
@@ -167,7 +173,7 @@ class Cluster:
             tried = time.monotonic()
             error: ApiError | Unreachable
             try:
-                return self._once(call)
+                return self._once(call, decode)
             except ApiError as refused:
                 error = replace(refused, maybe_done=doubtful)
             except NoAnswer as silence:
@@ -191,12 +197,13 @@ class Cluster:
             self._sleep(rest)
         raise MeshError("retries must not be negative")
 
-    def _once(self, call: Call) -> Answer:
+    def _once(self, call: Call, decode: Callable[[bytes], Any]) -> Answer:
         reply = self._transport.exchange(call, self.bounds.timeout, SHARE * self.bounds.timeout)
         if reply.status >= 300:
             raise refusal(reply.status, reply.body, reply.headers)
         try:
-            return Answer(json.loads(reply.body), warnings(reply.headers.getlist("Warning")))
+            said = warnings(reply.headers.getlist("Warning"))
+            return Answer(decode(reply.body), said, reply.headers.get("Date", ""))
         except ValueError as error:
             what = f"with what is no JSON ({error})" if reply.body else "with nothing"
             raise NoAnswer(NotAnAnswer(what)) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -60,29 +60,39 @@ def _result(one: Finding, index: int) -> dict[str, Any]:
     }
 
 
-def junit(findings: Iterable[Finding], clusters: Sequence[str], name: str = "meshfleet.istio") -> str:
-    """A JUnit report (XML text): a suite for each cluster, a failed case for each finding."""
+def junit(findings: Iterable[Finding], clusters: Sequence[str], checks: Mapping[str, str] | None = None) -> str:
+    """A JUnit report (XML text): a suite for each cluster, a failed case for each finding.
+
+    With C(checks) (titles by code) each of them is a case of each cluster, which fails by its findings.
+    """
     found = ordered(findings)
-    root = ET.Element("testsuites", name=name, tests="0", failures="0")
-    total = failures = 0
+    root = ET.Element("testsuites", name="meshfleet.istio")
     for cluster in dict.fromkeys((*clusters, *(one.cluster for one in found))):
         own = [one for one in found if one.cluster == cluster]
-        bad = sum(one.severity > Severity.INFO for one in own)
-        suite = ET.SubElement(root, "testsuite", name=cluster, tests=str(max(1, len(own))), failures=str(bad))
-        total, failures = total + max(1, len(own)), failures + bad
-        if not own:
-            ET.SubElement(suite, "testcase", classname=cluster, name="no finding")
+        suite = ET.SubElement(root, "testsuite", name=cluster)
+        for code, title in (checks or {}).items():
+            if cluster in clusters and not any(one.code == code for one in own):
+                ET.SubElement(suite, "testcase", classname=cluster, name=f"{code} {title}")
         for one in own:
-            where = " ".join(part for part in (one.code, one.object, one.path) if part)
-            case = ET.SubElement(suite, "testcase", classname=cluster, name=where)
-            text = "\n".join(
-                part for part in (one.message, one.remedy and f"Remedy: {one.remedy}", one.reference) if part
-            )
-            if one.severity > Severity.INFO:
-                ET.SubElement(case, "failure", type=str(one.severity), message=one.message).text = text
-            else:
-                ET.SubElement(case, "system-out").text = text
-    root.set("tests", str(total))
-    root.set("failures", str(failures))
+            _case(suite, one)
+        if not len(suite):
+            ET.SubElement(suite, "testcase", classname=cluster, name="no finding")
+        _count(suite)
+    _count(root)
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _case(suite: ET.Element, one: Finding) -> None:
+    where = " ".join(part for part in (one.code, one.object, one.path) if part)
+    case = ET.SubElement(suite, "testcase", classname=one.cluster, name=where)
+    text = "\n".join(part for part in (one.message, one.remedy and f"Remedy: {one.remedy}", one.reference) if part)
+    if one.severity > Severity.INFO:
+        ET.SubElement(case, "failure", type=str(one.severity), message=one.message).text = text
+    else:
+        ET.SubElement(case, "system-out").text = text
+
+
+def _count(element: ET.Element) -> None:
+    element.set("tests", str(len(list(element.iter("testcase")))))
+    element.set("failures", str(len(list(element.iter("failure")))))

@@ -136,6 +136,15 @@ _HOOKS = tuple(
 def mesh_info(task: Task) -> Result:
     """A cluster's mesh at a glance: the module C(mesh_info)."""
     cluster = cluster_of(task)
+    seen = read_mesh(cluster)
+    counts = each(cluster, lambda kind: _count(cluster, kind), list(ISTIO_KINDS.values()))
+    served = {kind: number for kind, number in zip(ISTIO_KINDS, counts, strict=True) if number is not None}
+    found = glance(seen._replace(counts=served))
+    return {"changed": False, "msg": _summary(found), "mesh": found}
+
+
+def read_mesh(cluster: Cluster) -> Snapshot:
+    """What a glance at the mesh needs, but no counts. Raises ApiError, Unreachable."""
     selected: list[tuple[Kind, str | None, str | None]] = [
         (_DEPLOYMENT, None, "app=istiod"),
         (_DEPLOYMENT, None, "istio,app!=istiod"),
@@ -147,25 +156,20 @@ def mesh_info(task: Task) -> Result:
     lists = each(cluster, lambda one: cluster.list(one[0], one[1], labels=one[2])[0], selected)
     istiods, workloads, services, mutating, validating, namespaces, remotes = lists
     homes = sorted({item["metadata"]["namespace"] for item in istiods})
-    counts = each(cluster, lambda kind: _count(cluster, kind), list(ISTIO_KINDS.values()))
     configs = each(cluster, lambda home: cluster.list(_CONFIG_MAP, home)[0], homes)
     authorities = each(
         cluster, lambda home: cluster.list(_SECRET, home, fields="metadata.name=cacerts")[0], homes or ["istio-system"]
     )
-    found = glance(
-        Snapshot(
-            istiods=istiods,
-            gateways=workloads,
-            services=services,
-            webhooks=[*mutating, *validating],
-            namespaces=namespaces,
-            remote_secrets=remotes,
-            config_maps=[item for items in configs for item in items],
-            authorities=[item for items in authorities for item in items],
-            counts={kind: number for kind, number in zip(ISTIO_KINDS, counts, strict=True) if number is not None},
-        )
+    return Snapshot(
+        istiods=istiods,
+        gateways=workloads,
+        services=services,
+        webhooks=[*mutating, *validating],
+        namespaces=namespaces,
+        remote_secrets=remotes,
+        config_maps=[item for items in configs for item in items],
+        authorities=[item for items in authorities for item in items],
     )
-    return {"changed": False, "msg": _summary(found), "mesh": found}
 
 
 def _count(cluster: Cluster, kind: Kind) -> int | None:

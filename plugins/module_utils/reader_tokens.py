@@ -131,6 +131,15 @@ def claims(token: str) -> Claims | None:
         return None
 
 
+def ends(token: str) -> float | None:
+    """When a token ends by what it says itself, in seconds since the epoch; None for a long-lived one."""
+    try:
+        _header, payload, _signature = token.split(".")
+        return float(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"])
+    except (ValueError, KeyError, TypeError, binascii.Error):
+        return None
+
+
 def fresh(token: str, item: Mapping[str, Any], wanted: Terms, now: float) -> bool:
     """Whether a bound token is bound to this very Secret, and lasts longer than C(renew_before)."""
     found = claims(token)

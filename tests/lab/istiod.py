@@ -232,8 +232,17 @@ def pod_status(pod: Object, ip: str, now: str, *, ready: bool, restarts: int, fa
 def routes(
     services: Iterable[Object], answering: Sequence[tuple[Group, Mapping[str, int]]]
 ) -> dict[tuple[str, int], int]:
-    """Map each address of a Service, by IP and by name, to the local port of the first group that it selects."""
-    found: dict[tuple[str, int], int] = {}
+    """Map each address of a Service, by IP and by name, to the local port of the first group that it selects.
+
+    The addresses of the pods themselves lead there as well: so the API server's proxy reaches what istiod tells.
+    """
+    found = {
+        (pod["status"]["podIP"], number): ports[name]
+        for group, ports in answering
+        for pod in group.pods
+        if pod.get("status", {}).get("podIP")
+        for name, number in PORTS.items()
+    }
     for service in services:
         selector = service["spec"].get("selector") or {}
         for group, ports in answering:

@@ -29,10 +29,12 @@ ROLE_OF = {
     "security": "security",
     "telemetry": "telemetry",
     "analyze": "analyze",
+    "verify": "verify",
     "uninstall": "uninstall",
     "leave": "leave",
 }
-SITE = [name for name in ROLE_OF if name not in ("analyze", "uninstall", "leave")]
+APART = ("analyze", "verify", "uninstall", "leave")
+SITE = [name for name in ROLE_OF if name not in APART]
 
 
 def load(path: Path) -> Any:

@@ -1,0 +1,274 @@
+"""What verify does: reads a cluster's part in the mesh, tries each way into the others, and asks istiod."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from . import authority
+from .checks.digest import digest
+from .checks.snapshot import Snapshot
+from .client import Bounds, Cluster
+from .connection import connect
+from .errors import ApiError, MeshError, Unreachable
+from .findings import listed, reaching, summary
+from .glance import Snapshot as Mesh
+from .glance import glance
+from .info import read_mesh
+from .kinds import TABLE, Kind
+from .manifests import Manifest
+from .observe import each
+from .proofs.catalogue import PROOFS, findings
+from .proofs.proof import Authority, Expected, Seen, Way
+from .reader_tokens import ends
+from .remote_secrets import ANNOTATION, refuse_unreachable
+from .task import Result, Task, cluster_label, cluster_of
+
+_MONITORING = 15014
+_STATUS = re.compile(r"istiod_remote_cluster_sync_status\{([^}]*)\}\s+(\S+)")
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_READ_BY_ISTIOD = (("", "Service"), ("", "Pod"), ("", "Node"), ("discovery.k8s.io", "EndpointSlice"))
+
+
+def verify(task: Task) -> Result:
+    """Whether a cluster is the part of the mesh that it should be: the module C(verify)."""
+    params = task.params
+    name = cluster_label(params)
+    expected = Expected(
+        network=params.get("network") or "",
+        mesh_id=params.get("mesh_id") or "",
+        trust_domain=params.get("trust_domain") or "",
+        cluster_name=params.get("mesh_cluster_name") or name,
+        peers=tuple(one for one in params["peers"] if one != name),
+        east_west=params["east_west"],
+        remote=params["remote"],
+        allow_loopback=params["allow_loopback"],
+        days=params["days"],
+        skew=params["clock_skew"],
+    )
+    cluster = cluster_of(task)
+    skew = _skew(cluster)
+    mesh = read_mesh(cluster)
+    namespace = params["namespace"]
+    ways = each(cluster, lambda one: _tried(one, params), list(_kubeconfigs(mesh.remote_secrets, namespace)))
+    synced, silent = _istiods_word(cluster, namespace) if mesh.istiods else ({}, {})
+    now = datetime.now(UTC).timestamp()
+    seen = Seen(
+        name, namespace, glance(mesh), expected, now, tuple(ways), _authority(mesh, namespace), synced, silent, skew
+    )
+    found = list(findings(seen))
+    bad = reaching(found, params["fail_on"])
+    facts = {"cluster_name": expected.cluster_name if not mesh.istiods else "", "network": ""}
+    return {
+        "changed": False,
+        "msg": f"{name}: {summary(found)}" + (f"\n{listed(bad)}" if bad else ""),
+        "findings": [one.row() for one in found],
+        "proofs": {one.code: one.title for one in PROOFS},
+        "digest": digest(_snapshot(name, namespace, mesh), facts),
+        **({"failed": True} if bad else {}),
+    }
+
+
+def _snapshot(name: str, namespace: str, mesh: Mesh) -> Snapshot:
+    """As much of a snapshot as the fleet's comparison of meshes needs."""
+    manifests: list[Manifest] = [
+        *({**one, "apiVersion": "apps/v1", "kind": "Deployment"} for one in mesh.istiods),
+        *mesh.services,
+        *mesh.namespaces,
+        *mesh.config_maps,
+        *mesh.authorities,
+    ]
+    return Snapshot(name, manifests, {kind for _group, kind in TABLE} - {"Service", "Namespace"}, namespace)
+
+
+def _skew(cluster: Cluster) -> float:
+    """Seconds by which the API server's clock is ahead of this one; 0 when it does not say."""
+    before = time.time()
+    date = cluster.request("GET", "/version").date
+    middle = (before + time.time()) / 2
+    try:
+        # The header has whole seconds: on average half of one is gone.
+        return parsedate_to_datetime(date).timestamp() + 0.5 - middle
+    except (TypeError, ValueError):
+        return 0.0
+
+
+def _authority(mesh: Mesh, namespace: str) -> Authority:
+    given = [one for one in mesh.authorities if one["metadata"]["namespace"] == namespace]
+    published = [
+        one
+        for one in mesh.config_maps
+        if (one["metadata"]["namespace"], one["metadata"]["name"]) == (namespace, "istio-ca-root-cert")
+    ]
+    data = (given[0].get("data") or {}) if given else {}
+    own = _certificates(data, "ca-cert.pem", "tls.crt")
+    return Authority(
+        given=_fingerprints(_certificates(data, "root-cert.pem", "ca.crt")),
+        published=_fingerprints((published[0].get("data") or {}).get("root-cert.pem", "") if published else ""),
+        expires=_end(own),
+        named="cacerts" if given else "",
+    )
+
+
+def _certificates(data: Mapping[str, str], *keys: str) -> str:
+    for key in keys:
+        if key in data:
+            try:
+                return base64.b64decode(data[key]).decode()
+            except (binascii.Error, ValueError):
+                return ""
+    return ""
+
+
+def _fingerprints(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(sorted(map(authority.fingerprint, authority.certificates(text, "")))) if text else ()
+    except MeshError:
+        return ()
+
+
+def _end(text: str) -> float | None:
+    try:
+        found = authority.certificates(text, "") if text else []
+    except MeshError:
+        return None
+    return found[0].not_valid_after_utc.timestamp() if found else None
+
+
+def _kubeconfigs(secrets: Sequence[Manifest], namespace: str) -> Iterator[tuple[Way, str]]:
+    """Each key of the namespace's remote secrets, and the text that it holds."""
+    for item in secrets:
+        metadata = item["metadata"]
+        if metadata["namespace"] != namespace:
+            continue
+        annotated = (metadata.get("annotations") or {}).get(ANNOTATION, "")
+        for key, value in sorted((item.get("data") or {}).items()):
+            way = Way(f"{namespace}/{metadata['name']}", key, annotated)
+            try:
+                yield way, base64.b64decode(value, validate=True).decode()
+            except (binascii.Error, ValueError):
+                yield way, ""
+
+
+def _tried(one: tuple[Way, str], params: Mapping[str, Any]) -> Way:
+    """The way, and what came of trying it with the very token that istiod uses.
+
+    Of the kubeconfig only server, authority and token are taken: what else it says (commands to run, files to read) is
+    for whoever wrote the Secret to decide on this machine.
+    """
+    way, text = one
+    found = _reached(way.cluster, text)
+    if found is None:
+        return way._replace(problem="it holds no kubeconfig with a server, its authority and a token")
+    config, token = found
+    server = str(config["clusters"][0]["cluster"]["server"])
+    way = way._replace(server=server, loopback=_loopback(way.cluster, server), expires=ends(token))
+    if way.loopback and not params["allow_loopback"]:
+        return way
+    try:
+        own = {
+            "kubeconfig": config,
+            "context": way.cluster,
+            "proxy": params.get("proxy"),
+            "no_proxy": params.get("no_proxy"),
+        }
+        cluster = Cluster(connect(own), Bounds(params["request_timeout"], params["retries"], 4))
+        cluster.get("/version")
+        refused = [kind for kind in each(cluster, lambda kind: _refused(cluster, kind), _needed()) if kind]
+    except ApiError as error:
+        return way._replace(answer=error.code, problem=" ".join(error.message.split()))
+    except (Unreachable, MeshError) as error:
+        return way._replace(problem=str(error).rstrip("."))
+    return way._replace(answer=200, forbidden=tuple(refused))
+
+
+def _needed() -> list[Kind]:
+    return [TABLE[key] for key in _READ_BY_ISTIOD]
+
+
+def _refused(cluster: Cluster, kind: Kind) -> str:
+    try:
+        cluster.request("GET", kind.path(), {"limit": "1"})
+    except ApiError as error:
+        if error.code != 403:
+            raise
+        return kind.plural
+    return ""
+
+
+def _reached(name: str, text: str) -> tuple[dict[str, Any], str] | None:
+    """A kubeconfig of nothing but server, authority and token, and the token."""
+    import yaml
+
+    try:
+        config = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        (cluster,), (user,) = config["clusters"], config["users"]
+        reach = {key: str(cluster["cluster"][key]) for key in _REACH if cluster["cluster"].get(key)}
+        token = str(user["user"]["token"])
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        return None
+    if not reach.get("server", "").startswith("https://") or not token:
+        return None
+    bare = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": reach}],
+        "users": [{"name": name, "user": {"token": token}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+    }
+    return bare, token
+
+
+_REACH = ("server", "certificate-authority-data", "tls-server-name")
+
+
+def _loopback(name: str, server: str) -> bool:
+    try:
+        refuse_unreachable(name, server)
+    except MeshError:
+        return True
+    return not urlsplit(server).hostname
+
+
+def _istiods_word(cluster: Cluster, namespace: str) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+    """By pod of istiod the state of each remote cluster; and the pods that could not be asked, with the reason.
+
+    See https://istio.io/latest/docs/reference/commands/pilot-discovery/#metrics.
+    """
+    pods = [
+        one["metadata"]["name"]
+        for one in cluster.list(TABLE["", "Pod"], namespace, labels="app=istiod")[0]
+        if (one.get("status") or {}).get("phase") == "Running"
+    ]
+    synced: dict[str, dict[str, str]] = {}
+    silent: dict[str, str] = {}
+    for pod, answer in zip(pods, each(cluster, lambda pod: _metrics(cluster, namespace, pod), pods), strict=True):
+        if isinstance(answer, MeshError):
+            silent[pod] = " ".join(str(answer).split()).rstrip(".")
+        else:
+            synced[pod] = sync_states(answer)
+    return synced, silent
+
+
+def _metrics(cluster: Cluster, namespace: str, pod: str) -> str | MeshError:
+    try:
+        return cluster.text(f"/api/v1/namespaces/{namespace}/pods/http:{pod}:{_MONITORING}/proxy/metrics")
+    except (ApiError, Unreachable) as error:
+        return error
+
+
+def sync_states(metrics: str) -> dict[str, str]:
+    """The state of each remote cluster by istiod's metrics (Prometheus text): C(synced), C(syncing), C(timeout)."""
+    found: dict[str, str] = {}
+    for labels, value in _STATUS.findall(metrics):
+        named = dict(_LABEL.findall(labels))
+        if float(value) > 0:
+            found[named.get("cluster", "")] = named.get("status", "")
+    return found

@@ -1,0 +1,190 @@
+"""What was seen of a cluster in, what does not hold out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.meshfleet.istio.plugins.module_utils.findings import Severity
+from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.catalogue import PROOFS, findings
+from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.proof import Authority, Expected, Seen, Way
+from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.together import TITLES, together
+from ansible_collections.meshfleet.istio.plugins.module_utils.verification import sync_states
+
+DAY = 86400.0
+NOW = 1_800_000_000.0
+PLANE = {
+    "name": "istiod",
+    "namespace": "istio-system",
+    "revision": "default",
+    "version": "1.31.0",
+    "image": "istio/pilot:1.31.0",
+    "replicas": 1,
+    "ready": 1,
+    "cluster": "east",
+    "mesh": "mesh1",
+    "network": "near",
+    "trust_domain": "cluster.local",
+}
+HOOK = {"revision": "default", "tag": "", "ca_bundle": True, "failure_policy": ["Fail"]}
+VALIDATING = {**HOOK, "kind": "ValidatingWebhookConfiguration", "name": "istio-validator-istio-system"}
+INJECTING = {**HOOK, "kind": "MutatingWebhookConfiguration", "name": "istio-sidecar-injector"}
+INGRESS = {
+    "name": "istio-ingressgateway",
+    "namespace": "istio-system",
+    "network": "",
+    "ready": 1,
+    "addresses": ["192.0.2.1"],
+}
+EAST_WEST = {**INGRESS, "name": "istio-eastwestgateway", "network": "near"}
+SYSTEM = {"name": "istio-system", "labels": {"topology.istio.io/network": "near"}}
+MESH: dict[str, Any] = {
+    "control_planes": [PLANE],
+    "gateways": [INGRESS, EAST_WEST],
+    "webhooks": [VALIDATING, INJECTING],
+    "namespaces": [SYSTEM],
+}
+WEST = Way("istio-system/istio-remote-secret-west", "west", "west", "https://api.west.example.com", answer=200)
+EXPECTED = Expected("near", "mesh1", "cluster.local", "east", ("west",), east_west=True)
+AUTHORITY = Authority(("aa",), ("aa",), NOW + 100 * DAY, "cacerts")
+GOOD = Seen(
+    "east", "istio-system", MESH, EXPECTED, NOW, (WEST,), AUTHORITY, {"istiod-1": {"west": "synced", "east": "synced"}}
+)
+
+
+def mesh(**changed: Any) -> Seen:
+    return GOOD._replace(mesh=MESH | changed)
+
+
+def plane(**changed: Any) -> Seen:
+    return mesh(control_planes=[PLANE | changed])
+
+
+def way(**changed: Any) -> Seen:
+    return GOOD._replace(ways=(WEST._replace(**changed),))
+
+
+def expected(**changed: Any) -> Seen:
+    return GOOD._replace(expected=EXPECTED._replace(**changed))
+
+
+ISTIOD = "Deployment istio-system/istiod"
+SECRET = "Secret istio-system/istio-remote-secret-west"
+CASES: list[tuple[str, Seen, list[str]]] = [
+    ("all is well", GOOD, []),
+    ("no control plane", mesh(control_planes=[]), ["MV0101 Namespace istio-system"]),
+    ("none is needed in a remote", mesh(control_planes=[])._replace(expected=EXPECTED._replace(remote=True)), []),
+    ("a pod is missing", plane(replicas=2), [f"MV0101 {ISTIOD}"]),
+    ("scaled to nothing", plane(replicas=0, ready=0), [f"MV0101 {ISTIOD}"]),
+    ("another name", plane(cluster="north"), [f"MV0102 {ISTIOD}"]),
+    ("another mesh and trust domain", plane(mesh="", trust_domain="other"), [f"MV0102 {ISTIOD}"] * 2),
+    ("the inventory says nothing", plane(mesh="x")._replace(expected=Expected()), []),
+    ("no label", mesh(namespaces=[]), ["MV0103 Namespace istio-system"]),
+    ("no version", plane(version=""), [f"MV0104 {ISTIOD}"]),
+    ("the clock is behind", GOOD._replace(skew=-31.0), ["MV0105 Cluster"]),
+    ("no webhook", mesh(webhooks=[INJECTING]), [f"MV0201 {ISTIOD}"]),
+    (
+        "a webhook that lets through",
+        mesh(webhooks=[{**VALIDATING, "ca_bundle": False, "failure_policy": ["Ignore"]}, INJECTING]),
+        ["MV0201 ValidatingWebhookConfiguration istio-validator-istio-system"] * 2,
+    ),
+    ("no injection", mesh(webhooks=[VALIDATING]), [f"MV0202 {ISTIOD}"]),
+    (
+        "injection that nobody can call",
+        mesh(webhooks=[VALIDATING, {**INJECTING, "ca_bundle": False}]),
+        ["MV0202 MutatingWebhookConfiguration istio-sidecar-injector"],
+    ),
+    (
+        "gateways that are not ready or have no address",
+        mesh(gateways=[{**INGRESS, "ready": 0}, {**EAST_WEST, "addresses": []}]),
+        [
+            "MV0301 Deployment istio-system/istio-eastwestgateway",
+            "MV0301 Deployment istio-system/istio-ingressgateway",
+        ],
+    ),
+    ("no east-west gateway", mesh(gateways=[INGRESS]), ["MV0302 Namespace istio-system"]),
+    (
+        "a gateway to another network",
+        mesh(gateways=[{**EAST_WEST, "network": "far"}]),
+        ["MV0302 Deployment istio-system/istio-eastwestgateway"],
+    ),
+    ("istiod's own root", GOOD._replace(authority=Authority()), ["MV0401 Secret istio-system/cacerts"]),
+    (
+        "an authority that ends",
+        GOOD._replace(authority=AUTHORITY._replace(expires=NOW + 29 * DAY)),
+        ["MV0401 Secret istio-system/cacerts"],
+    ),
+    (
+        "other roots are handed out",
+        GOOD._replace(authority=AUTHORITY._replace(published=("bb",))),
+        ["MV0402 ConfigMap istio-system/istio-ca-root-cert"],
+    ),
+    ("no way", GOOD._replace(ways=()), [f"MV0501 {SECRET}"]),
+    (
+        "a way to a stranger, which istiod does not know",
+        GOOD._replace(ways=(WEST, WEST._replace(secret="istio-system/x", cluster="x", annotated=""))),
+        ["MV0502 Secret istio-system/x", "MV0601 Pod istio-system/istiod-1"],
+    ),
+    ("another annotation", way(annotated="north"), [f"MV0503 {SECRET}"]),
+    (
+        "two of one name",
+        GOOD._replace(ways=(WEST, WEST._replace(secret="istio-system/second"))),
+        ["MV0503 Secret istio-system/second"],
+    ),
+    (
+        "its own name",
+        GOOD._replace(ways=(WEST, WEST._replace(secret="istio-system/own", cluster="east", annotated=""))),
+        ["MV0502 Secret istio-system/own", "MV0503 Secret istio-system/own"],
+    ),
+    ("no kubeconfig", way(server="", problem="it holds none"), [f"MV0504 {SECRET}"]),
+    ("loopback", way(loopback=True), [f"MV0504 {SECRET}"]),
+    ("refused", way(answer=401), [f"MV0505 {SECRET}"]),
+    ("silent", way(answer=0, problem="no route"), [f"MV0505 {SECRET}"]),
+    ("forbidden", way(forbidden=("pods",)), [f"MV0505 {SECRET}"]),
+    ("in trouble", way(answer=500), [f"MV0505 {SECRET}"]),
+    ("a token that ends", way(expires=NOW + DAY), [f"MV0506 {SECRET}"]),
+    ("not in step", GOOD._replace(synced={"istiod-1": {"west": "timeout"}}), ["MV0601 Pod istio-system/istiod-1"]),
+    (
+        "istiod cannot be asked",
+        GOOD._replace(synced={}, silent={"istiod-1": "forbidden"}),
+        ["MV0602 Pod istio-system/istiod-1"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("seen", "wanted"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_what_does_not_hold_is_named_and_nothing_else(seen: Seen, wanted: list[str]) -> None:
+    found = list(findings(seen))
+    assert sorted(f"{one.code} {one.object}" for one in found) == sorted(wanted)
+    assert [one for one in found if not one.message or one.message.endswith(".") or not one.remedy] == []
+
+
+def test_each_proof_can_fail() -> None:
+    assert {line.split()[0] for *_rest, wanted in CASES for line in wanted} == {one.code for one in PROOFS}
+
+
+def test_a_server_that_cannot_be_asked_from_here_is_a_warning() -> None:
+    assert [one.severity for one in findings(way(answer=0))] == [Severity.WARNING]
+
+
+def test_clusters_that_gave_nothing_and_inventories_that_cannot_be_are_findings() -> None:
+    found = list(together({}, {"west": "west: refused.\nsecond line"}, "a  has one name\nb  too\n"))
+    assert [(one.code, one.cluster) for one in found] == [
+        ("MV0701", "west"),
+        ("MV0702", "inventory"),
+        ("MV0702", "inventory"),
+    ]
+    assert found[0].message == "it could not be verified: west: refused. second line"
+    assert {one.code for one in found} == set(TITLES)
+
+
+def test_istiods_metrics_say_which_clusters_are_in_step() -> None:
+    text = """# HELP istiod_remote_cluster_sync_status Current synchronization status
+# TYPE istiod_remote_cluster_sync_status gauge
+istiod_remote_cluster_sync_status{cluster="west",status="synced"} 1
+istiod_remote_cluster_sync_status{cluster="west",status="syncing"} 0
+istiod_remote_cluster_sync_status{cluster="south",status="timeout"} 1
+other{cluster="north",status="synced"} 1
+"""
+    assert sync_states(text) == {"west": "synced", "south": "timeout"}
