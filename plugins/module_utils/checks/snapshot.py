@@ -321,17 +321,19 @@ def _ports(resource: Resource) -> tuple[Port, ...]:
     for port in resource.spec["ports"].each():
         number = port["port" if resource.identity.kind == "Service" else "number"].number
         if isinstance(number, int):
-            found.append(Port(number, port["name"].text, _protocol(resource.identity.kind, port), port))
+            protocol = port["protocol"].text.lower() if resource.identity.kind == "ServiceEntry" else protocol_of(port)
+            found.append(Port(number, port["name"].text, protocol, port))
     return tuple(found)
 
 
 _PROTOCOLS = frozenset(("grpc", "grpc-web", "http", "http2", "https", "mongo", "mysql", "redis", "tcp", "tls", "udp"))
 
 
-def _protocol(kind: str, port: Node) -> str:
-    """See https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/."""
-    if kind == "ServiceEntry":
-        return port["protocol"].text.lower()
+def protocol_of(port: Node) -> str:
+    """The protocol of a Service's port, empty where Istio detects it.
+
+    See https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/.
+    """
     if port["protocol"].text == "UDP":
         return "udp"
     said = port["appProtocol"].text.lower()

@@ -1,0 +1,216 @@
+"""The policies of a mesh, and which of them a workload has. Pure.
+
+Follows https://istio.io/latest/docs/concepts/security/#authorization-policies and #peer-authentication.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from ..checks.node import Node, Resource
+from ..checks.snapshot import Snapshot, template_labels
+from . import request
+from .paths import Normalization, normalization
+from .request import Workload
+from .rules import ALLOW, AUDIT, CUSTOM, DENY, Rule, Scope, rule_of
+
+ACTIONS = (CUSTOM, AUDIT, DENY, ALLOW)
+DRY_RUN = "istio.io/dry-run"
+GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
+_WAYPOINT = ("gateway.istio.io/managed", "istio.io-mesh-controller")
+_TRUE = ("1", "t", "T", "TRUE", "true", "True")
+
+
+class Policy:
+    """An AuthorizationPolicy."""
+
+    def __init__(self, resource: Resource, domains: tuple[str, ...]) -> None:
+        self.resource = resource
+        self._domains = domains
+        self.action = resource.spec["action"].text or ALLOW
+        self.provider = resource.spec.at("provider", "name").text
+        self.dry_run = resource.annotations.get(DRY_RUN) in _TRUE
+        self.nodes = list(resource.spec["rules"].each())
+        self._rules: dict[request.Protocol, list[tuple[int, Rule]]] = {}
+
+    def rules(self, protocol: request.Protocol) -> list[tuple[int, Rule]]:
+        """What proxies get of its rules on ports of the protocol, each with its number."""
+        if protocol not in self._rules:
+            scope = Scope(self.resource.namespace, self.action, protocol, self._domains)
+            found = ((number, rule_of(node, scope)) for number, node in enumerate(self.nodes))
+            self._rules[protocol] = [(number, rule) for number, rule in found if rule]
+        return self._rules[protocol]
+
+    def __str__(self) -> str:
+        return str(self.resource)
+
+
+class _OfWorkloads(Protocol):
+    @property
+    def resource(self) -> Resource: ...
+
+
+class Authentication(NamedTuple):
+    """A PeerAuthentication or RequestAuthentication."""
+
+    resource: Resource
+
+
+P = TypeVar("P", bound=_OfWorkloads)
+
+
+class _Selected(Generic[P]):
+    """Objects by namespace, the oldest first: what has no age is yet to come."""
+
+    def __init__(self, found: Iterable[P]) -> None:
+        self._by_namespace: dict[str, list[P]] = defaultdict(list)
+        for one in sorted(found, key=lambda one: age(one.resource)):
+            self._by_namespace[one.resource.namespace].append(one)
+
+    def each(self, workload: Workload, root_namespace: str) -> Iterator[P]:
+        """Those that select the workload, of the root namespace first."""
+        for namespace in dict.fromkeys((root_namespace, workload.namespace)):
+            for one in self._by_namespace.get(namespace, ()):
+                if attached(one.resource, workload):
+                    yield one
+
+
+def age(resource: Resource) -> tuple[str, str, str]:
+    """Orders objects as istiod does: the oldest first, then by name."""
+    created = resource.root.at("metadata", "creationTimestamp").text
+    return created or "9", resource.name, resource.namespace
+
+
+def attached(policy: Resource, workload: Workload) -> bool:
+    """Whether a policy of a namespace that counts is one for the workload.
+
+    C(targetRefs) are for gateways of the Gateway API, and only for them.
+    """
+    targets = list(policy.spec["targetRefs"].each())
+    if not targets and policy.spec["targetRef"]:
+        targets = [policy.spec["targetRef"]]
+    name = workload.labels.get(GATEWAY_NAME)
+    if name is None:
+        return not targets and selects(policy, workload)
+    if not targets:
+        return workload.labels.get(_WAYPOINT[0]) != _WAYPOINT[1] and selects(policy, workload)
+    return policy.namespace == workload.namespace and any(_is_gateway(one, name, policy.namespace) for one in targets)
+
+
+def _is_gateway(target: Node, name: str, namespace: str) -> bool:
+    return (
+        target["group"].text == "gateway.networking.k8s.io"
+        and target["kind"].text == "Gateway"
+        and target["name"].text == name
+        and target["namespace"].text in ("", namespace)
+    )
+
+
+def selects(policy: Resource, workload: Workload) -> bool:
+    return selector(policy).items() <= workload.labels.items()
+
+
+def selector(policy: Resource) -> Mapping[str, str]:
+    return policy.spec.at("selector", "matchLabels").labels
+
+
+class Policies:
+    """All that decides in a mesh who may call whom."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.root_namespace = snapshot.root_namespace
+        self.domains = tuple(dict.fromkeys((snapshot.trust_domain, *snapshot.mesh["trustDomainAliases"].texts)))
+        self.policies = [Policy(one, self.domains) for one in snapshot.of("AuthorizationPolicy")]
+        self._authorization = _Selected(self.policies)
+        self._requests = _Selected(Authentication(one) for one in snapshot.of("RequestAuthentication"))
+        self._peers = _Selected(Authentication(one) for one in snapshot.of("PeerAuthentication"))
+
+    def of(self, workload: Workload) -> dict[str, list[Policy]]:
+        """The AuthorizationPolicies of a workload by their action, in istiod's order."""
+        found: dict[str, list[Policy]] = {action: [] for action in ACTIONS}
+        for policy in self._authorization.each(workload, self.root_namespace):
+            if policy.action in found:
+                found[policy.action].append(policy)
+        return found
+
+    def tokens(self, workload: Workload) -> list[Node]:
+        """The JWT rules of a workload."""
+        found = self._requests.each(workload, self.root_namespace)
+        return [rule for one in found for rule in one.resource.spec["jwtRules"].each()]
+
+    def request_authentications(self, workload: Workload) -> list[Resource]:
+        return [one.resource for one in self._requests.each(workload, self.root_namespace)]
+
+    def mutual_tls(self, workload: Workload, port: int) -> tuple[str, Resource | None]:
+        """The mode of a sidecar's port, STRICT, PERMISSIVE or DISABLE, and the PeerAuthentication that says so."""
+        wide, narrow = self._peer_authentications(workload)
+        mode, said = "PERMISSIVE", None
+        for one in (*wide, *narrow):
+            own = one.spec.at("mtls", "mode").text
+            if own in _MODES:
+                mode, said = own, one
+        for one in narrow:
+            for number, node in one.spec["portLevelMtls"].entries():
+                if number == str(port) and node["mode"].text in _MODES:
+                    mode, said = node["mode"].text, one
+        return mode, said
+
+    def _peer_authentications(self, workload: Workload) -> tuple[list[Resource], list[Resource]]:
+        """The oldest of each scope: for the mesh and the namespace, and for the workload."""
+        mesh: list[Resource] = []
+        namespace: list[Resource] = []
+        narrow: list[Resource] = []
+        for one in self._peers.each(workload, self.root_namespace):
+            resource = one.resource
+            in_root = resource.namespace == self.root_namespace
+            if not selector(resource):
+                (mesh if in_root else namespace).append(resource)
+            elif not in_root:
+                narrow.append(resource)
+        return [*mesh[:1], *namespace[:1]], narrow[:1]
+
+    @cached_property
+    def normalization(self) -> Normalization:
+        return normalization(self.snapshot.mesh.at("pathNormalization", "normalization").text)
+
+    @cached_property
+    def providers(self) -> Mapping[str, str] | None:
+        """The external authorizers by name, each with the protocol it serves; None where meshConfig is not known."""
+        if not self.snapshot.mesh_configs:
+            return None
+        found: dict[str, str] = {}
+        for one in self.snapshot.mesh["extensionProviders"].each():
+            for field in ("envoyExtAuthzHttp", "envoyExtAuthzGrpc"):
+                if one[field]:
+                    found[one["name"].text] = field
+        return found
+
+
+_MODES = ("STRICT", "PERMISSIVE", "DISABLE")
+
+
+def policies(snapshot: Snapshot) -> Policies:
+    """The policies of a snapshot, read once: for C(Snapshot.once)."""
+    return Policies(snapshot)
+
+
+def workload_of(snapshot: Snapshot, resource: Resource) -> Workload:
+    """What a Pod, or what makes pods, is to policies."""
+    labels = template_labels(resource)
+    return Workload(resource.namespace, labels, is_gateway(snapshot, labels))
+
+
+def is_gateway(snapshot: Snapshot, labels: Mapping[str, str]) -> bool:
+    """Whether pods with the labels are a gateway: of the Gateway API, or selected by a Gateway."""
+    if GATEWAY_NAME in labels:
+        return True
+    return any(wanted <= labels.items() for wanted in snapshot.once(_gateway_selectors))
+
+
+def _gateway_selectors(snapshot: Snapshot) -> Sequence[frozenset[tuple[str, str]]]:
+    found = (frozenset(one.spec["selector"].labels.items()) for one in snapshot.of("Gateway"))
+    return [one for one in dict.fromkeys(found) if one]
