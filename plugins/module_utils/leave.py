@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-LINE = 86
-"""Characters of a line that C(debug) shows in a window of a hundred."""
+from .leftovers import number, wrapped
 
 
 class Leave(NamedTuple):
@@ -77,17 +75,17 @@ def report(who: Leave, course: Course) -> list[str]:
                 f"Nothing was done on {_list(who.outside)}, which the inventory does not have. Its remote secrets stay "
                 f"there, without tokens that are valid."
             )
-    return [line for text in said for line in textwrap.wrap(text, LINE, break_on_hyphens=False)]
+    return [line for text in said for line in wrapped(text)]
 
 
 def _outcome(who: Leave, course: Course) -> list[str]:
     count = sum(len(course.deleted.get(host, ())) for host in who.stay)
     names, stay = _list(who.names), _list(who.stay) or "no other cluster"
     if course.check:
-        return [f"{names} would leave: on {stay} {count} objects would be deleted (remote secrets, tokens)."]
+        return [f"{names} would leave: on {stay} {number(count, 'object')} would be deleted (remote secrets, tokens)."]
     if not count:
         return [f"{names} has left: nothing of it is on {stay}."]
-    return [f"{names} has left: {stay} deleted {count} objects (remote secrets for it, tokens given to it)."]
+    return [f"{names} has left: {stay} deleted {number(count, 'object')} (remote secrets for it, tokens given to it)."]
 
 
 def _part(host: str, course: Course) -> str:
@@ -103,8 +101,10 @@ def _part(host: str, course: Course) -> str:
             f"if it is gone for good."
         )
     count = len(course.deleted.get(host, ()))
-    would = "would be" if course.check else "were"
-    return f"On {host} {count} objects {would} deleted: its remote secrets, and what the others read it with."
+    if not count:
+        return f"On {host} nothing is left of what it and the others saw each other with."
+    would = "would be" if course.check else "was" if count == 1 else "were"
+    return f"On {host} {number(count, 'object')} {would} deleted: its remote secrets, and what the others read it with."
 
 
 def _left(who: Leave) -> list[str]:
@@ -112,7 +112,7 @@ def _left(who: Leave) -> list[str]:
         return []
     return [
         f"Take {_list(who.hosts)} out of the inventory now: the next run of site.yml would let it in again.",
-        "Its control plane stays unless leave_uninstall is true. So does the Secret cacerts: the mesh trusts its "
+        "Without leave_uninstall its control plane stays. The Secret cacerts stays in any case: the mesh trusts its "
         "authority until that ends, or until another root has taken over (root_transition).",
     ]
 

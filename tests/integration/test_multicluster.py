@@ -336,3 +336,8 @@ def test_a_cluster_that_has_left_is_known_to_nobody(fleet: Fleet) -> None:
     assert {name: ear.written(name) for name in NETWORKS} == {name: [] for name in NETWORKS}
     without = leave(fleet, limit="clusters:!ungrouped:!west").ok()
     assert "Nothing was done on west, which is not part of this run." in without.output
+
+    removed = leave(fleet, leave_uninstall=True).ok()
+    assert "Secret cacerts: the cluster's authority" in removed.output
+    planes = {name: fleet.exists(name, "-n", "istio-system", "deployment", "istiod") for name in NETWORKS}
+    assert planes == {"east": True, "south": True, "west": False}

@@ -87,7 +87,7 @@ LEFT = {"leave_left": {"resources": [row("deleted", "c"), row("unchanged", "d")]
 def test_what_was_done_is_told() -> None:
     text = told("west", ALL, east=FORGOTTEN, west=LEFT)
     assert "west has left: east, eu deleted 2 objects" in text
-    assert "On west 1 objects were deleted" in text
+    assert "On west 1 object was deleted" in text
     assert "Take west out of the inventory now" in text
     assert "cacerts" in text
 
@@ -96,7 +96,7 @@ def test_a_check_tells_what_would_be_done_and_counts_nothing_twice() -> None:
     twice = {**FORGOTTEN, "leave_closed": {"resources": [row("deleted"), row("deleted", "b")]}}
     text = told("west", ALL, check=True, east=twice, west=LEFT)
     assert "west would leave: on east, eu 2 objects would be deleted" in text
-    assert "On west 1 objects would be deleted" in text
+    assert "On west 1 object would be deleted" in text
 
 
 @pytest.mark.parametrize(
