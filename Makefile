@@ -11,7 +11,7 @@ unexport ANSIBLE_COLLECTIONS_PATH
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint ansible-lint sanity unit integration demo down bench pages build clean
+.PHONY: help venv test lint ansible-lint sanity unit integration demo down bench pages keys build clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ bench: $(BENCH_STAMP) ## a table beside kubernetes.core, kubectl and the bare LI
 
 pages: $(STAMP) ## docs/checks, written from the checks themselves
 	@PYTHONPATH=collections python -m tests.pages
+
+keys: $(STAMP) ## the fields and variables that the checks know of Istio, read from the lab's Go modules (needs Go)
+	@python -m tests.keys
 
 build: $(STAMP) ## the artefact, into build/
 	@ansible-galaxy collection build --force --output-path build

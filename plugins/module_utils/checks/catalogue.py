@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..findings import Finding
-from . import destinations, gateway, telemetry, traffic
+from . import destinations, gateway, mesh_config, telemetry, traffic
 from .check import Check
 from .snapshot import Snapshot
 
@@ -13,6 +13,7 @@ FAMILIES: dict[str, tuple[Check, ...]] = {
     "gateway": gateway.CHECKS,
     "telemetry": telemetry.CHECKS,
     "traffic": (*traffic.CHECKS, *destinations.CHECKS),
+    "mesh_config": mesh_config.CHECKS,
 }
 """Checks by family, which is a module here and a page in docs/checks."""
 

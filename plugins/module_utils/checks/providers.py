@@ -21,6 +21,9 @@ FIT = {
 }
 """The types of providers that each signal takes, in lower case without underscores."""
 
+TRACERS = ("zipkin", "datadog", "lightstep", "stackdriver", "openCensusAgent")
+"""The fields of meshConfig.defaultConfig.tracing that say where spans go."""
+
 _BROUGHT = {"prometheus": "prometheus", "stackdriver": "stackdriver", "envoy": "envoyFileAccessLog"}
 _OF_DEMO = {
     "otel": "envoyOtelAls",

@@ -14,7 +14,7 @@ from ..kinds import ISTIO_KINDS
 from .check import Hit, check
 from .expressions import INSTEAD, expression, unknown
 from .node import Node, Resource
-from .providers import SIGNALS, Mesh, fits, meshes, provider_type
+from .providers import SIGNALS, TRACERS, Mesh, fits, meshes, provider_type
 from .snapshot import Snapshot
 
 _REFERENCE = "https://istio.io/latest/docs/reference/config/telemetry/"
@@ -187,7 +187,7 @@ def legacy_tracer(snapshot: Snapshot) -> Iterator[Hit]:
     root = snapshot.once(_namespace_wide).get(snapshot.root_namespace)
     for mesh in meshes(snapshot):
         tracing = mesh.config.at("defaultConfig", "tracing")
-        tracers = [tracing[name] for name in _TRACERS if tracing[name].value is not None]
+        tracers = [tracing[name] for name in TRACERS if tracing[name].value is not None]
         defaults = mesh.default("tracing")
         if not tracers or not (telemetries or defaults):
             continue
@@ -195,9 +195,6 @@ def legacy_tracer(snapshot: Snapshot) -> Iterator[Hit]:
         whom = "" if defaults or root in telemetries else " for its workloads"
         for tracer in tracers:
             yield Hit(mesh.resource, tracer, f"{by} puts it out of use{whom}")
-
-
-_TRACERS = ("zipkin", "datadog", "lightstep", "stackdriver", "openCensusAgent")
 
 
 @check(

@@ -1,0 +1,483 @@
+"""The fields and environment variables that Istio 1.31 knows. Written by `make keys`."""
+
+from __future__ import annotations
+
+ISTIO = "1.31"
+SOURCE = "v0.0.0-20260827124520-eed52ebb66ad"
+"""The version of the Go module istio.io/istio that was read."""
+
+TYPES = """
+apis.BaseComponentSpec enabled k8s:apis.KubernetesResources
+apis.ComponentSpec enabled hub k8s:apis.KubernetesResources namespace tag
+apis.GatewayComponentSpec enabled hub k8s:apis.KubernetesResources label name namespace tag
+apis.IstioComponentSpec base:apis.BaseComponentSpec cni:apis.ComponentSpec egressGateways:[apis.GatewayComponentSpec
+  ingressGateways:[apis.GatewayComponentSpec istiodRemote:apis.ComponentSpec pilot:apis.ComponentSpec
+  ztunnel:apis.ComponentSpec
+apis.IstioOperatorSpec compatibilityVersion components:apis.IstioComponentSpec hub installPackagePath meshConfig
+  namespace profile revision tag unvalidatedValues values
+apis.KubernetesOverlay apiVersion kind name patches:[apis.Patch
+apis.KubernetesResources affinity:v1.Affinity env:[v1.EnvVar hpaSpec:v2.HorizontalPodAutoscalerSpec imagePullPolicy
+  nodeSelector overlays:[apis.KubernetesOverlay podAnnotations podDisruptionBudget:v1.PodDisruptionBudgetSpec
+  priorityClassName readinessProbe:v1.Probe replicaCount resources:v1.ResourceRequirements
+  securityContext:v1.PodSecurityContext service:v1.ServiceSpec serviceAnnotations strategy:v1.DeploymentStrategy
+  tolerations:[v1.Toleration volumeMounts:[v1.VolumeMount volumes:[v1.Volume
+apis.Patch path value
+mesh.Certificate dnsNames secretName
+mesh.ConfigSource address subscribedResources tlsSettings:ClientTLSSettings
+mesh.LabelSelector matchExpressions:[mesh.LabelSelectorRequirement matchLabels
+mesh.LabelSelectorRequirement key operator values
+mesh.MeshConfig accessLogEncoding accessLogFile accessLogFormat ca:mesh.MeshConfig.CA
+  caCertificates:[mesh.MeshConfig.CertificateData certificates:[mesh.Certificate configSources:[mesh.ConfigSource
+  connectTimeout defaultConfig:mesh.ProxyConfig defaultDestinationRuleExportTo defaultHttpRetryPolicy:HTTPRetry
+  defaultProviders:mesh.MeshConfig.DefaultProviders defaultServiceExportTo
+  defaultTrafficPolicy:mesh.MeshConfig.DefaultTrafficPolicy defaultVirtualServiceExportTo disableEnvoyListenerLog
+  discoverySelectors:[mesh.LabelSelector dnsRefreshRate enableAutoMtls enableEnvoyAccessLogService
+  enablePrometheusMerge enableTracing extensionProviders:[mesh.MeshConfig.ExtensionProvider h2UpgradePolicy
+  hboneIdleTimeout inboundClusterStatName inboundTrafficPolicy:mesh.MeshConfig.InboundTrafficPolicy ingressClass
+  ingressControllerMode ingressSelector ingressService localityLbSetting:LocalityLoadBalancerSetting
+  meshMTLS:mesh.MeshConfig.TLSConfig outboundClusterStatName
+  outboundTrafficPolicy:mesh.MeshConfig.OutboundTrafficPolicy pathNormalization:mesh.MeshConfig.ProxyPathNormalization
+  protocolDetectionTimeout proxyHttpPort proxyInboundListenPort proxyListenPort rootNamespace
+  serviceEntryVisibility:mesh.ServiceEntryVisibility serviceScopeConfigs:[mesh.MeshConfig.ServiceScopeConfigs
+  serviceSettings:[mesh.MeshConfig.ServiceSettings tcpKeepalive:ConnectionPoolSettings.TCPSettings.TcpKeepalive
+  tlsDefaults:mesh.MeshConfig.TLSConfig trustDomain trustDomainAliases verifyCertificateAtClient
+  zoneAwareLbSetting:ZoneAwareLoadBalancerSetting
+mesh.MeshConfig.CA address istiodSide requestTimeout tlsSettings:ClientTLSSettings
+mesh.MeshConfig.CertificateData certSigners pem spiffeBundleUrl trustDomains
+mesh.MeshConfig.DefaultProviders accessLogging metrics tracing
+mesh.MeshConfig.DefaultTrafficPolicy connectionPool:ConnectionPoolSettings outlierDetection:OutlierDetection
+mesh.MeshConfig.ExtensionProvider datadog:mesh.MeshConfig.ExtensionProvider.DatadogTracingProvider
+  envoyExtAuthzGrpc:mesh.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationGrpcProvider
+  envoyExtAuthzHttp:mesh.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationHttpProvider
+  envoyFileAccessLog:mesh.MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider
+  envoyHttpAls:mesh.MeshConfig.ExtensionProvider.EnvoyHttpGrpcV3LogProvider
+  envoyOtelAls:mesh.MeshConfig.ExtensionProvider.EnvoyOpenTelemetryLogProvider
+  envoyTcpAls:mesh.MeshConfig.ExtensionProvider.EnvoyTcpGrpcV3LogProvider
+  lightstep:mesh.MeshConfig.ExtensionProvider.LightstepTracingProvider name
+  opencensus:mesh.MeshConfig.ExtensionProvider.OpenCensusAgentTracingProvider
+  opentelemetry:mesh.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider
+  prometheus:mesh.MeshConfig.ExtensionProvider.PrometheusMetricsProvider
+  sds:mesh.MeshConfig.ExtensionProvider.SDSProvider
+  skywalking:mesh.MeshConfig.ExtensionProvider.SkyWalkingTracingProvider
+  stackdriver:mesh.MeshConfig.ExtensionProvider.StackdriverProvider
+  zipkin:mesh.MeshConfig.ExtensionProvider.ZipkinTracingProvider
+mesh.MeshConfig.ExtensionProvider.DatadogTracingProvider maxTagLength port service
+mesh.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationGrpcProvider clearRouteCache failOpen
+  includeRequestBodyInCheck:mesh.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationRequestBody port service
+  statusOnError timeout
+mesh.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationHttpProvider clearRouteCache failOpen
+  headersToDownstreamOnAllow headersToDownstreamOnDeny headersToUpstreamOnAllow includeAdditionalHeadersInCheck
+  includeHeadersInCheck
+  includeRequestBodyInCheck:mesh.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationRequestBody
+  includeRequestHeadersInCheck pathPrefix port service statusOnError timeout
+mesh.MeshConfig.ExtensionProvider.EnvoyExternalAuthorizationRequestBody allowPartialMessage maxRequestBytes
+  packAsBytes
+mesh.MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider
+  logFormat:mesh.MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider.LogFormat omitEmptyValues path
+mesh.MeshConfig.ExtensionProvider.EnvoyFileAccessLogProvider.LogFormat labels text
+mesh.MeshConfig.ExtensionProvider.EnvoyHttpGrpcV3LogProvider additionalRequestHeadersToLog
+  additionalResponseHeadersToLog additionalResponseTrailersToLog filterStateObjectsToLog logName port service
+mesh.MeshConfig.ExtensionProvider.EnvoyOpenTelemetryLogProvider
+  logFormat:mesh.MeshConfig.ExtensionProvider.EnvoyOpenTelemetryLogProvider.LogFormat logName port service
+mesh.MeshConfig.ExtensionProvider.EnvoyOpenTelemetryLogProvider.LogFormat labels text
+mesh.MeshConfig.ExtensionProvider.EnvoyTcpGrpcV3LogProvider filterStateObjectsToLog logName port service
+mesh.MeshConfig.ExtensionProvider.GrpcService initialMetadata:[mesh.MeshConfig.ExtensionProvider.HttpHeader timeout
+mesh.MeshConfig.ExtensionProvider.HttpHeader envName name value
+mesh.MeshConfig.ExtensionProvider.HttpService headers:[mesh.MeshConfig.ExtensionProvider.HttpHeader path timeout
+mesh.MeshConfig.ExtensionProvider.LightstepTracingProvider accessToken maxTagLength port service
+mesh.MeshConfig.ExtensionProvider.OpenCensusAgentTracingProvider context maxTagLength port service
+mesh.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider
+  dynatraceSampler:mesh.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.DynatraceSampler
+  grpc:mesh.MeshConfig.ExtensionProvider.GrpcService http:mesh.MeshConfig.ExtensionProvider.HttpService maxTagLength
+  port resourceDetectors:mesh.MeshConfig.ExtensionProvider.ResourceDetectors service serviceAttributeEnrichment
+mesh.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.DynatraceSampler clusterId
+  httpService:mesh.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.DynatraceSampler.DynatraceApi
+  rootSpansPerMinute tenant
+mesh.MeshConfig.ExtensionProvider.OpenTelemetryTracingProvider.DynatraceSampler.DynatraceApi
+  http:mesh.MeshConfig.ExtensionProvider.HttpService port service
+mesh.MeshConfig.ExtensionProvider.PrometheusMetricsProvider
+mesh.MeshConfig.ExtensionProvider.ResourceDetectors
+  dynatrace:mesh.MeshConfig.ExtensionProvider.ResourceDetectors.DynatraceResourceDetector
+  environment:mesh.MeshConfig.ExtensionProvider.ResourceDetectors.EnvironmentResourceDetector
+mesh.MeshConfig.ExtensionProvider.ResourceDetectors.DynatraceResourceDetector
+mesh.MeshConfig.ExtensionProvider.ResourceDetectors.EnvironmentResourceDetector
+mesh.MeshConfig.ExtensionProvider.SDSProvider name port service
+mesh.MeshConfig.ExtensionProvider.SkyWalkingTracingProvider accessToken port service
+mesh.MeshConfig.ExtensionProvider.StackdriverProvider debug
+  logging:mesh.MeshConfig.ExtensionProvider.StackdriverProvider.Logging maxNumberOfAnnotations maxNumberOfAttributes
+  maxNumberOfMessageEvents maxTagLength
+mesh.MeshConfig.ExtensionProvider.StackdriverProvider.Logging labels
+mesh.MeshConfig.ExtensionProvider.ZipkinTracingProvider enable64bitTraceId
+  headers:[mesh.MeshConfig.ExtensionProvider.HttpHeader maxTagLength path port service timeout traceContextOption
+mesh.MeshConfig.InboundTrafficPolicy mode
+mesh.MeshConfig.OutboundTrafficPolicy mode tls:ClientTLSSettings
+mesh.MeshConfig.ProxyPathNormalization normalization
+mesh.MeshConfig.ServiceScopeConfigs namespaceSelector:mesh.LabelSelector scope servicesSelector:mesh.LabelSelector
+mesh.MeshConfig.ServiceSettings hosts settings:mesh.MeshConfig.ServiceSettings.Settings
+mesh.MeshConfig.ServiceSettings.Settings clusterLocal
+mesh.MeshConfig.TLSConfig cipherSuites ecdhCurves minProtocolVersion
+mesh.PrivateKeyProvider cryptomb:mesh.PrivateKeyProvider.CryptoMb qat:mesh.PrivateKeyProvider.QAT
+mesh.PrivateKeyProvider.CryptoMb fallback pollDelay
+mesh.PrivateKeyProvider.QAT fallback pollDelay
+mesh.ProxyConfig availabilityZone binaryPath caCertificatesPem concurrency configPath
+  connectionSettings:mesh.ProxyConfig.ConnectionSettings controlPlaneAuthPolicy customConfigFile discoveryAddress
+  discoveryRefreshDelay drainDuration envoyAccessLogService:mesh.RemoteService envoyMetricsService:mesh.RemoteService
+  envoyMetricsServiceAddress extraStatTags fileFlushInterval fileFlushMinSizeKb gatewayTopology:mesh.Topology
+  holdApplicationUntilProxyStarts image:istio.networking.v1beta1.ProxyImage interceptionMode meshId
+  privateKeyProvider:mesh.PrivateKeyProvider proxyAdminPort proxyBootstrapTemplatePath
+  proxyHeaders:mesh.ProxyConfig.ProxyHeaders proxyMetadata proxyStatsMatcher:mesh.ProxyConfig.ProxyStatsMatcher
+  readinessProbe:ReadinessProbe runtimeValues sds:mesh.SDS serviceCluster statNameLength statsCompression
+  statsdUdpAddress statusPort terminationDrainDuration tracing:mesh.Tracing tracingServiceName zipkinAddress
+mesh.ProxyConfig.ConnectionSettings clusterPerConnectionBufferLimitBytes globalDownstreamConnectionLimit
+  http2InitialConnectionWindowSize http2InitialStreamWindowSize httpDrainTimeout httpHeadersWithUnderscoresAction
+  httpIdleTimeout httpMaxConcurrentStreams httpMaxConnectionDuration httpMaxStreamDuration httpMergeSlashes
+  httpPathWithEscapedSlashesAction httpRequestHeadersTimeout httpRequestTimeout httpStreamIdleTimeout
+  listenerConnectionLimit listenerPerConnectionBufferLimitBytes profile
+mesh.ProxyConfig.ProxyHeaders attemptCount:mesh.ProxyConfig.ProxyHeaders.AttemptCount
+  envoyDebugHeaders:mesh.ProxyConfig.ProxyHeaders.EnvoyDebugHeaders forwardedClientCert
+  metadataExchangeHeaders:mesh.ProxyConfig.ProxyHeaders.MetadataExchangeHeaders preserveHttp1HeaderCase
+  requestId:mesh.ProxyConfig.ProxyHeaders.RequestId server:mesh.ProxyConfig.ProxyHeaders.Server
+  setCurrentClientCertDetails:mesh.ProxyConfig.ProxyHeaders.SetCurrentClientCertDetails
+  xForwardedHost:mesh.ProxyConfig.ProxyHeaders.XForwardedHost
+  xForwardedPort:mesh.ProxyConfig.ProxyHeaders.XForwardedPort
+mesh.ProxyConfig.ProxyHeaders.AttemptCount disabled
+mesh.ProxyConfig.ProxyHeaders.EnvoyDebugHeaders disabled
+mesh.ProxyConfig.ProxyHeaders.MetadataExchangeHeaders mode
+mesh.ProxyConfig.ProxyHeaders.RequestId disabled
+mesh.ProxyConfig.ProxyHeaders.Server disabled value
+mesh.ProxyConfig.ProxyHeaders.SetCurrentClientCertDetails cert chain dns subject uri
+mesh.ProxyConfig.ProxyHeaders.XForwardedHost enabled
+mesh.ProxyConfig.ProxyHeaders.XForwardedPort enabled
+mesh.ProxyConfig.ProxyStatsMatcher inclusionPrefixes inclusionRegexps inclusionSuffixes
+mesh.RemoteService address tcpKeepalive:ConnectionPoolSettings.TCPSettings.TcpKeepalive tlsSettings:ClientTLSSettings
+mesh.SDS enabled k8sSaJwtPath
+mesh.ServiceEntryVisibility applyToSidecars defaultVisibility policies:[mesh.ServiceEntryVisibility.Policy
+mesh.ServiceEntryVisibility.MatchRule namespaceSelector:mesh.LabelSelector
+mesh.ServiceEntryVisibility.Policy matchingRules:[mesh.ServiceEntryVisibility.MatchRule visibility
+mesh.Topology forwardClientCertDetails numTrustedProxies proxyProtocol:mesh.Topology.ProxyProtocolConfiguration
+mesh.Topology.ProxyProtocolConfiguration
+mesh.Tracing customTags:{mesh.Tracing.CustomTag datadog:mesh.Tracing.Datadog enableIstioTags
+  lightstep:mesh.Tracing.Lightstep maxPathTagLength openCensusAgent:mesh.Tracing.OpenCensusAgent sampling
+  stackdriver:mesh.Tracing.Stackdriver tlsSettings:ClientTLSSettings zipkin:mesh.Tracing.Zipkin
+mesh.Tracing.CustomTag environment:mesh.Tracing.Environment header:mesh.Tracing.RequestHeader
+  literal:mesh.Tracing.Literal
+mesh.Tracing.Datadog address
+mesh.Tracing.Environment defaultValue name
+mesh.Tracing.Lightstep accessToken address
+mesh.Tracing.Literal value
+mesh.Tracing.OpenCensusAgent address context
+mesh.Tracing.RequestHeader defaultValue name
+mesh.Tracing.Stackdriver debug maxNumberOfAnnotations maxNumberOfAttributes maxNumberOfMessageEvents
+mesh.Tracing.Zipkin address
+ClientTLSSettings caCertificates caCrl clientCertificate credentialName insecureSkipVerify mode privateKey sni
+  subjectAltNames
+ConnectionPoolSettings http:ConnectionPoolSettings.HTTPSettings tcp:ConnectionPoolSettings.TCPSettings
+ConnectionPoolSettings.HTTPSettings h2UpgradePolicy http1MaxPendingRequests
+  http2KeepAlive:ConnectionPoolSettings.HTTPSettings.ConnectionKeepalive http2MaxRequests idleTimeout
+  maxConcurrentStreams maxRequestsPerConnection maxRetries useClientProtocol
+ConnectionPoolSettings.HTTPSettings.ConnectionKeepalive interval timeout
+ConnectionPoolSettings.TCPSettings connectTimeout idleTimeout maxConnectionDuration maxConnections
+  tcpKeepalive:ConnectionPoolSettings.TCPSettings.TcpKeepalive
+ConnectionPoolSettings.TCPSettings.TcpKeepalive interval probes time
+ExecHealthCheckConfig command
+GrpcHealthCheckConfig port service
+HTTPHeader name value
+HTTPHealthCheckConfig host httpHeaders:[HTTPHeader path port scheme
+HTTPRetry attempts backoff perTryTimeout retryIgnorePreviousHosts retryOn retryRemoteLocalities
+LocalityLoadBalancerSetting distribute:[LocalityLoadBalancerSetting.Distribute enabled
+  failover:[LocalityLoadBalancerSetting.Failover failoverPriority
+LocalityLoadBalancerSetting.Distribute from to
+LocalityLoadBalancerSetting.Failover from to
+OutlierDetection baseEjectionTime consecutive5xxErrors consecutiveErrors consecutiveGatewayErrors
+  consecutiveLocalOriginFailures interval maxEjectionPercent minHealthPercent outlierDetectionHttpErrorCodes
+  splitExternalLocalOriginErrors
+ReadinessProbe exec:ExecHealthCheckConfig failureThreshold grpc:GrpcHealthCheckConfig httpGet:HTTPHealthCheckConfig
+  initialDelaySeconds periodSeconds successThreshold tcpSocket:TCPHealthCheckConfig timeoutSeconds
+TCPHealthCheckConfig host port
+ZoneAwareLoadBalancerSetting enabled failover:[ZoneAwareLoadBalancerSetting.Failover failoverPriority minClusterSize
+ZoneAwareLoadBalancerSetting.Failover from to
+istio.networking.v1beta1.ProxyImage imageType
+values.Agentgateway image
+values.ArchConfig amd64 arm64 ppc64le s390x
+values.BaseConfig enableCRDTemplates enableIstioConfigCRDs excludedCRDs validateGateway validationCABundle
+  validationURL
+values.CNIAmbientConfig configDir dnsCapture enabled ipv6 reconcileIptablesOnStartup
+values.CNIConfig affinity ambient:values.CNIAmbientConfig chained cniBinDir cniConfDir cniConfFileName cniNetnsDir
+  daemonSetLabels enabled env excludeNamespaces hub image istioOwnedCNIConfig istioOwnedCNIConfigFileName logLevel
+  logging:values.GlobalLoggingConfig podAnnotations podLabels privileged provider pspClusterRole pullPolicy
+  repair:values.CNIRepairConfig resourceQuotas:values.ResourceQuotas resources:values.Resources rollingMaxUnavailable
+  seccompProfile tag useAppArmorAnnotation variant
+values.CNIRepairConfig brokenPodLabelKey brokenPodLabelValue createEvents deletePods enabled hub image
+  initContainerName labelPods repairPods tag
+values.CNIUsageConfig chained enabled provider
+values.DefaultPodDisruptionBudgetConfig enabled
+values.DefaultResourcesConfig requests:values.ResourcesRequestsConfig
+values.EgressGatewayConfig additionalContainers autoscaleEnabled autoscaleMax autoscaleMin configVolumes
+  cpu:values.TargetUtilizationConfig customService enabled env injectionTemplate ipFamilies ipFamilyPolicy labels
+  memory:values.TargetUtilizationConfig name nodeSelector podAnnotations podAntiAffinityLabelSelector
+  podAntiAffinityTermLabelSelector ports:[values.PortsConfig resources:values.Resources rollingMaxSurge
+  rollingMaxUnavailable runAsRoot secretVolumes:[values.SecretVolume serviceAccount:values.ServiceAccount
+  serviceAnnotations tolerations type
+values.ExperimentalConfig stableValidationPolicy
+values.GatewaysConfig enabled istio-egressgateway:values.EgressGatewayConfig
+  istio-ingressgateway:values.IngressGatewayConfig seccompProfile securityContext
+values.GlobalConfig agentgateway:values.Agentgateway arch:values.ArchConfig caAddress caName certSigners configCluster
+  configValidation defaultNodeSelector defaultPodDisruptionBudget:values.DefaultPodDisruptionBudgetConfig
+  defaultResources:values.DefaultResourcesConfig defaultTolerations enableReaderRBAC externalIstiod hub
+  imagePullPolicy imagePullSecrets ipFamilies ipFamilyPolicy istioNamespace istiod:values.IstiodConfig jwtPolicy
+  logAsJson logging:values.GlobalLoggingConfig meshID meshNetworks mountMtlsCerts
+  multiCluster:values.MultiClusterConfig nativeNftables network networkPolicy:values.NetworkPolicyConfig
+  omitSidecarInjectorConfigMap operatorManageWebhooks pilotCertProvider platform podDNSSearchNamespaces
+  priorityClassName proxy:values.ProxyConfig proxy_init:values.ProxyInitConfig
+  readerServiceAccount:values.ReaderServiceAccount remotePilotAddress resourceScope revision sds:values.SDSConfig
+  sts:values.STSConfig tag tracer:values.TracerConfig trustBundleName variant waypoint:values.WaypointConfig
+values.GlobalLoggingConfig level
+values.IngressGatewayConfig additionalContainers autoscaleEnabled autoscaleMax autoscaleMin configVolumes
+  cpu:values.TargetUtilizationConfig customService enabled env externalTrafficPolicy ingressPorts injectionTemplate
+  ipFamilies ipFamilyPolicy labels loadBalancerIP loadBalancerSourceRanges memory:values.TargetUtilizationConfig name
+  nodeSelector podAnnotations podAntiAffinityLabelSelector podAntiAffinityTermLabelSelector ports:[values.PortsConfig
+  replicaCount resources rollingMaxSurge rollingMaxUnavailable runAsRoot secretVolumes:[values.SecretVolume
+  serviceAccount:values.ServiceAccount serviceAnnotations tolerations type
+values.IstiodConfig enableAnalysis
+values.IstiodRemoteConfig enabled enabledLocalInjectorIstiod injectionCABundle injectionPath injectionURL
+values.MultiClusterConfig clusterName enabled globalDomainSuffix includeEnvoyFilter
+values.NetworkPolicyConfig enabled
+values.PilotConfig affinity autoscaleBehavior autoscaleEnabled autoscaleMax autoscaleMin cni:values.CNIUsageConfig
+  configMap cpu:values.TargetUtilizationConfig crlConfigMapName deploymentLabels enabled env envVarFrom
+  extraContainerArgs hub image ipFamilies ipFamilyPolicy istiodRemote:values.IstiodRemoteConfig
+  jwksResolverExtraRootCA keepaliveMaxServerConnectionAge memory:values.TargetUtilizationConfig nodeSelector
+  podAnnotations podLabels replicaCount resources:values.Resources rollingMaxSurge rollingMaxUnavailable
+  seccompProfile serviceAccountAnnotations serviceAnnotations tag taint:values.PilotTaintControllerConfig tolerations
+  topologySpreadConstraints traceSampling trustedZtunnelNamespace variant volumeMounts volumes
+values.PilotTaintControllerConfig enabled name namespace
+values.PortsConfig name nodePort port protocol targetPort
+values.ProxyConfig autoInject clusterDomain componentLogLevel enableCoreDump excludeIPRanges excludeInboundPorts
+  excludeOutboundPorts holdApplicationUntilProxyStarts image includeIPRanges includeInboundPorts includeOutboundPorts
+  lifecycle logLevel outlierLogPath privileged readinessFailureThreshold readinessInitialDelaySeconds
+  readinessPeriodSeconds resources:values.Resources seccompProfile startupProbe:values.StartupProbe statusPort tracer
+values.ProxyInitConfig image resources:values.Resources
+values.ReaderServiceAccount name namespace
+values.ResourceQuotas enabled pods
+values.Resources limits requests
+values.ResourcesRequestsConfig cpu memory
+values.SDSConfig token
+values.STSConfig servicePort
+values.SecretVolume mountPath name secretName
+values.ServiceAccount annotations
+values.SidecarInjectorConfig alwaysInjectSelector defaultTemplates enableNamespacesByDefault injectedAnnotations
+  injectionURL neverInjectSelector reinvocationPolicy rewriteAppHTTPProbe templates
+values.StartupProbe enabled failureThreshold
+values.TargetUtilizationConfig targetAverageUtilization
+values.TelemetryConfig enabled v2:values.TelemetryV2Config
+values.TelemetryV2Config enabled prometheus:values.TelemetryV2PrometheusConfig
+  stackdriver:values.TelemetryV2StackDriverConfig
+values.TelemetryV2PrometheusConfig enabled
+values.TelemetryV2StackDriverConfig enabled
+values.TracerConfig datadog:values.TracerDatadogConfig lightstep:values.TracerLightStepConfig
+  stackdriver:values.TracerStackdriverConfig zipkin:values.TracerZipkinConfig
+values.TracerDatadogConfig address
+values.TracerLightStepConfig accessToken address
+values.TracerStackdriverConfig debug maxNumberOfAnnotations maxNumberOfAttributes maxNumberOfMessageEvents
+values.TracerZipkinConfig address
+values.Values base:values.BaseConfig cni:values.CNIConfig compatibilityVersion defaultRevision
+  experimental:values.ExperimentalConfig gatewayClasses gateways:values.GatewaysConfig global:values.GlobalConfig
+  istioCni:values.CNIUsageConfig istiodRemote:values.IstiodRemoteConfig meshConfig ownerName pilot:values.PilotConfig
+  profile revision revisionTags sidecarInjectorWebhook:values.SidecarInjectorConfig telemetry:values.TelemetryConfig
+  ztunnel
+values.WaypointConfig affinity nodeSelector resources:values.Resources toleration topologySpreadConstraints
+v1.AWSElasticBlockStoreVolumeSource fsType partition readOnly volumeID
+v1.Affinity nodeAffinity:v1.NodeAffinity podAffinity:v1.PodAffinity podAntiAffinity:v1.PodAntiAffinity
+v1.AppArmorProfile localhostProfile type
+v1.AzureDiskVolumeSource cachingMode diskName diskURI fsType kind readOnly
+v1.AzureFileVolumeSource readOnly secretName shareName
+v1.CSIVolumeSource driver fsType nodePublishSecretRef:v1.LocalObjectReference readOnly volumeAttributes
+v1.CephFSVolumeSource monitors path readOnly secretFile secretRef:v1.LocalObjectReference user
+v1.CinderVolumeSource fsType readOnly secretRef:v1.LocalObjectReference volumeID
+v1.ClientIPConfig timeoutSeconds
+v1.ClusterTrustBundleProjection labelSelector:v1.LabelSelector name optional path signerName
+v1.ConfigMapKeySelector key name optional
+v1.ConfigMapProjection items:[v1.KeyToPath name optional
+v1.ConfigMapVolumeSource defaultMode items:[v1.KeyToPath name optional
+v1.DeploymentStrategy rollingUpdate:v1.RollingUpdateDeployment type
+v1.DownwardAPIProjection items:[v1.DownwardAPIVolumeFile
+v1.DownwardAPIVolumeFile fieldRef:v1.ObjectFieldSelector mode path resourceFieldRef:v1.ResourceFieldSelector
+v1.DownwardAPIVolumeSource defaultMode items:[v1.DownwardAPIVolumeFile
+v1.EmptyDirVolumeSource medium sizeLimit
+v1.EnvVar name value valueFrom:v1.EnvVarSource
+v1.EnvVarSource configMapKeyRef:v1.ConfigMapKeySelector fieldRef:v1.ObjectFieldSelector fileKeyRef:v1.FileKeySelector
+  resourceFieldRef:v1.ResourceFieldSelector secretKeyRef:v1.SecretKeySelector
+v1.EphemeralVolumeSource volumeClaimTemplate:v1.PersistentVolumeClaimTemplate
+v1.ExecAction command
+v1.FCVolumeSource fsType lun readOnly targetWWNs wwids
+v1.FileKeySelector key optional path volumeName
+v1.FlexVolumeSource driver fsType options readOnly secretRef:v1.LocalObjectReference
+v1.FlockerVolumeSource datasetName datasetUUID
+v1.GCEPersistentDiskVolumeSource fsType partition pdName readOnly
+v1.GRPCAction port service
+v1.GitRepoVolumeSource directory repository revision
+v1.GlusterfsVolumeSource endpoints path readOnly
+v1.HTTPGetAction host httpHeaders:[v1.HTTPHeader path port scheme
+v1.HTTPHeader name value
+v1.HostPathVolumeSource path type
+v1.ISCSIVolumeSource chapAuthDiscovery chapAuthSession fsType initiatorName iqn iscsiInterface lun portals readOnly
+  secretRef:v1.LocalObjectReference targetPortal
+v1.ImageVolumeSource pullPolicy reference
+v1.KeyToPath key mode path
+v1.LabelSelector matchExpressions:[v1.LabelSelectorRequirement matchLabels
+v1.LabelSelectorRequirement key operator values
+v1.LocalObjectReference name
+v1.ManagedFieldsEntry apiVersion fieldsType fieldsV1 manager operation subresource time
+v1.NFSVolumeSource path readOnly server
+v1.NodeAffinity preferredDuringSchedulingIgnoredDuringExecution:[v1.PreferredSchedulingTerm
+  requiredDuringSchedulingIgnoredDuringExecution:v1.NodeSelector
+v1.NodeSelector nodeSelectorTerms:[v1.NodeSelectorTerm
+v1.NodeSelectorRequirement key operator values
+v1.NodeSelectorTerm matchExpressions:[v1.NodeSelectorRequirement matchFields:[v1.NodeSelectorRequirement
+v1.ObjectFieldSelector apiVersion fieldPath
+v1.ObjectMeta annotations creationTimestamp deletionGracePeriodSeconds deletionTimestamp finalizers generateName
+  generation labels managedFields:[v1.ManagedFieldsEntry name namespace ownerReferences:[v1.OwnerReference
+  resourceVersion selfLink uid
+v1.OwnerReference apiVersion blockOwnerDeletion controller kind name uid
+v1.PersistentVolumeClaimSpec accessModes dataSource:v1.TypedLocalObjectReference dataSourceRef:v1.TypedObjectReference
+  resources:v1.VolumeResourceRequirements selector:v1.LabelSelector storageClassName volumeAttributesClassName
+  volumeMode volumeName
+v1.PersistentVolumeClaimTemplate annotations creationTimestamp deletionGracePeriodSeconds deletionTimestamp finalizers
+  generateName generation labels managedFields:[v1.ManagedFieldsEntry metadata:v1.ObjectMeta name namespace
+  ownerReferences:[v1.OwnerReference resourceVersion selfLink spec:v1.PersistentVolumeClaimSpec uid
+v1.PersistentVolumeClaimVolumeSource claimName readOnly
+v1.PhotonPersistentDiskVolumeSource fsType pdID
+v1.PodAffinity preferredDuringSchedulingIgnoredDuringExecution:[v1.WeightedPodAffinityTerm
+  requiredDuringSchedulingIgnoredDuringExecution:[v1.PodAffinityTerm
+v1.PodAffinityTerm labelSelector:v1.LabelSelector matchLabelKeys mismatchLabelKeys namespaceSelector:v1.LabelSelector
+  namespaces topologyKey
+v1.PodAntiAffinity preferredDuringSchedulingIgnoredDuringExecution:[v1.WeightedPodAffinityTerm
+  requiredDuringSchedulingIgnoredDuringExecution:[v1.PodAffinityTerm
+v1.PodCertificateProjection certificateChainPath credentialBundlePath keyPath keyType maxExpirationSeconds signerName
+  userAnnotations
+v1.PodDisruptionBudgetSpec maxUnavailable minAvailable selector:v1.LabelSelector unhealthyPodEvictionPolicy
+v1.PodSecurityContext appArmorProfile:v1.AppArmorProfile fsGroup fsGroupChangePolicy runAsGroup runAsNonRoot runAsUser
+  seLinuxChangePolicy seLinuxOptions:v1.SELinuxOptions seccompProfile:v1.SeccompProfile supplementalGroups
+  supplementalGroupsPolicy sysctls:[v1.Sysctl windowsOptions:v1.WindowsSecurityContextOptions
+v1.PortworxVolumeSource fsType readOnly volumeID
+v1.PreferredSchedulingTerm preference:v1.NodeSelectorTerm weight
+v1.Probe exec:v1.ExecAction failureThreshold grpc:v1.GRPCAction httpGet:v1.HTTPGetAction initialDelaySeconds
+  periodSeconds successThreshold tcpSocket:v1.TCPSocketAction terminationGracePeriodSeconds timeoutSeconds
+v1.ProjectedVolumeSource defaultMode sources:[v1.VolumeProjection
+v1.QuobyteVolumeSource group readOnly registry tenant user volume
+v1.RBDVolumeSource fsType image keyring monitors pool readOnly secretRef:v1.LocalObjectReference user
+v1.ResourceClaim name request
+v1.ResourceFieldSelector containerName divisor resource
+v1.ResourceRequirements claims:[v1.ResourceClaim limits requests
+v1.RollingUpdateDeployment maxSurge maxUnavailable
+v1.SELinuxOptions level role type user
+v1.ScaleIOVolumeSource fsType gateway protectionDomain readOnly secretRef:v1.LocalObjectReference sslEnabled
+  storageMode storagePool system volumeName
+v1.SeccompProfile localhostProfile type
+v1.SecretKeySelector key name optional
+v1.SecretProjection items:[v1.KeyToPath name optional
+v1.SecretVolumeSource defaultMode items:[v1.KeyToPath optional secretName
+v1.ServiceAccountTokenProjection audience expirationSeconds path
+v1.ServicePort appProtocol name nodePort port protocol targetPort
+v1.ServiceSpec allocateLoadBalancerNodePorts clusterIP clusterIPs externalIPs externalName externalTrafficPolicy
+  healthCheckNodePort internalTrafficPolicy ipFamilies ipFamilyPolicy loadBalancerClass loadBalancerIP
+  loadBalancerSourceRanges ports:[v1.ServicePort publishNotReadyAddresses selector sessionAffinity
+  sessionAffinityConfig:v1.SessionAffinityConfig trafficDistribution type
+v1.SessionAffinityConfig clientIP:v1.ClientIPConfig
+v1.StorageOSVolumeSource fsType readOnly secretRef:v1.LocalObjectReference volumeName volumeNamespace
+v1.Sysctl name value
+v1.TCPSocketAction host port
+v1.Toleration effect key operator tolerationSeconds value
+v1.TypedLocalObjectReference apiGroup kind name
+v1.TypedObjectReference apiGroup kind name namespace
+v1.Volume awsElasticBlockStore:v1.AWSElasticBlockStoreVolumeSource azureDisk:v1.AzureDiskVolumeSource
+  azureFile:v1.AzureFileVolumeSource cephfs:v1.CephFSVolumeSource cinder:v1.CinderVolumeSource
+  configMap:v1.ConfigMapVolumeSource csi:v1.CSIVolumeSource downwardAPI:v1.DownwardAPIVolumeSource
+  emptyDir:v1.EmptyDirVolumeSource ephemeral:v1.EphemeralVolumeSource fc:v1.FCVolumeSource
+  flexVolume:v1.FlexVolumeSource flocker:v1.FlockerVolumeSource gcePersistentDisk:v1.GCEPersistentDiskVolumeSource
+  gitRepo:v1.GitRepoVolumeSource glusterfs:v1.GlusterfsVolumeSource hostPath:v1.HostPathVolumeSource
+  image:v1.ImageVolumeSource iscsi:v1.ISCSIVolumeSource name nfs:v1.NFSVolumeSource
+  persistentVolumeClaim:v1.PersistentVolumeClaimVolumeSource photonPersistentDisk:v1.PhotonPersistentDiskVolumeSource
+  portworxVolume:v1.PortworxVolumeSource projected:v1.ProjectedVolumeSource quobyte:v1.QuobyteVolumeSource
+  rbd:v1.RBDVolumeSource scaleIO:v1.ScaleIOVolumeSource secret:v1.SecretVolumeSource
+  storageos:v1.StorageOSVolumeSource vsphereVolume:v1.VsphereVirtualDiskVolumeSource
+v1.VolumeMount mountPath mountPropagation name readOnly recursiveReadOnly subPath subPathExpr
+v1.VolumeProjection clusterTrustBundle:v1.ClusterTrustBundleProjection configMap:v1.ConfigMapProjection
+  downwardAPI:v1.DownwardAPIProjection podCertificate:v1.PodCertificateProjection secret:v1.SecretProjection
+  serviceAccountToken:v1.ServiceAccountTokenProjection
+v1.VolumeResourceRequirements limits requests
+v1.VsphereVirtualDiskVolumeSource fsType storagePolicyID storagePolicyName volumePath
+v1.WeightedPodAffinityTerm podAffinityTerm:v1.PodAffinityTerm weight
+v1.WindowsSecurityContextOptions gmsaCredentialSpec gmsaCredentialSpecName hostProcess runAsUserName
+v2.ContainerResourceMetricSource container name target:v2.MetricTarget
+v2.CrossVersionObjectReference apiVersion kind name
+v2.ExternalMetricSource metric:v2.MetricIdentifier target:v2.MetricTarget
+v2.HPAScalingPolicy periodSeconds type value
+v2.HPAScalingRules policies:[v2.HPAScalingPolicy selectPolicy stabilizationWindowSeconds tolerance
+v2.HorizontalPodAutoscalerBehavior scaleDown:v2.HPAScalingRules scaleUp:v2.HPAScalingRules
+v2.HorizontalPodAutoscalerSpec behavior:v2.HorizontalPodAutoscalerBehavior maxReplicas metrics:[v2.MetricSpec
+  minReplicas scaleTargetRef:v2.CrossVersionObjectReference
+v2.MetricIdentifier name selector:v1.LabelSelector
+v2.MetricSpec containerResource:v2.ContainerResourceMetricSource external:v2.ExternalMetricSource
+  object:v2.ObjectMetricSource pods:v2.PodsMetricSource resource:v2.ResourceMetricSource type
+v2.MetricTarget averageUtilization averageValue type value
+v2.ObjectMetricSource describedObject:v2.CrossVersionObjectReference metric:v2.MetricIdentifier target:v2.MetricTarget
+v2.PodsMetricSource metric:v2.MetricIdentifier target:v2.MetricTarget
+v2.ResourceMetricSource name target:v2.MetricTarget
+"""
+"""A type, then its fields, with their types where these have fields too: C([) before it is a list, C({) a map."""
+
+VARIABLES = """
+AMBIENT_ENABLE_BAGGAGE AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY AMBIENT_ENABLE_MULTI_NETWORK
+  AMBIENT_ENABLE_MULTI_NETWORK_INGRESS AMBIENT_ENABLE_MULTI_NETWORK_WAYPOINT AMBIENT_ENABLE_STATUS
+  AMBIENT_SCOPED_ADDRESS_PUSHES CITADEL_ENABLE_JITTER_FOR_ROOT_CERT_ROTATOR CITADEL_SELF_SIGNED_CA_CERT_TTL
+  CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL
+  CITADEL_SELF_SIGNED_ROOT_CERT_GRACE_PERIOD_PERCENTILE ENABLE_100_CONTINUE_HEADERS ENABLE_CA_SERVER
+  ENABLE_CLUSTER_TRUST_BUNDLE_API ENABLE_DEBUG_ENDPOINT_AUTH ENABLE_DEBUG_ON_HTTP
+  ENABLE_ENHANCED_DESTINATIONRULE_MERGE ENABLE_GATEWAY_API_INFERENCE_EXTENSION ENABLE_GATEWAY_API_MANUAL_DEPLOYMENT
+  ENABLE_HCM_INTERNAL_NETWORKS ENABLE_INGRESS_WAYPOINT_ROUTING ENABLE_LAYERED_WAYPOINT_AUTHORIZATION_POLICIES
+  ENABLE_LAZY_SIDECAR_EVALUATION ENABLE_LEADER_ELECTION ENABLE_LOCALITY_WEIGHTED_LB_CONFIG ENABLE_MCS_AUTO_EXPORT
+  ENABLE_MCS_CLUSTER_LOCAL ENABLE_MCS_HOST ENABLE_MCS_SERVICE_DISCOVERY ENABLE_MULTICLUSTER_HEADLESS
+  ENABLE_NATIVE_SIDECARS ENABLE_PROBE_KEEPALIVE_CONNECTIONS ENABLE_PROXY_FIND_POD_BY_IP
+  ENABLE_SELECTOR_BASED_K8S_GATEWAY_POLICY ENABLE_TLS_ON_SIDECAR_INGRESS ENABLE_VTPROTOBUF
+  ENABLE_WILDCARD_HOST_SERVICE_ENTRIES_FOR_TLS ENABLE_XDS_API_GENERATOR_AUTH ISTIOD_CUSTOM_HOST
+  ISTIOD_RA_KUBERNETES_API ISTIOD_SAN ISTIO_AGENT_ENABLE_WASM_REMOTE_LOAD_CONVERSION ISTIO_BOOTSTRAP
+  ISTIO_BOOTSTRAP_OVERRIDE ISTIO_CPU_LIMIT ISTIO_DELTA_XDS ISTIO_DUAL_STACK ISTIO_ENABLE_CONTROLLER_QUEUE_METRICS
+  ISTIO_ENABLE_HTTP2_PROBING ISTIO_ENABLE_IPV4_OUTBOUND_LISTENER_FOR_IPV6_CLUSTERS ISTIO_ENVOY_ENABLE_CORE_DUMP
+  ISTIO_GPRC_MAXRECVMSGSIZE ISTIO_GPRC_MAXSTREAMS ISTIO_KUBE_APP_PROBERS ISTIO_KUBE_CLIENT_CONTENT_TYPE
+  ISTIO_METAJSON_LABELS ISTIO_META_CERT_SIGNER ISTIO_META_CLUSTER_ID ISTIO_META_DNS_AUTO_ALLOCATE
+  ISTIO_META_DNS_CAPTURE ISTIO_META_ENABLE_DNS_SERVER ISTIO_META_ENABLE_SELF_DISCOVERY
+  ISTIO_META_GLOBAL_DOWNSTREAM_MAX_CONNECTIONS ISTIO_META_NETWORK ISTIO_META_TLS_CLIENT_CERT_CHAIN
+  ISTIO_META_TLS_CLIENT_KEY ISTIO_META_TLS_CLIENT_ROOT_CERT ISTIO_META_WASM_IMAGE_PULL_POLICY
+  ISTIO_META_WASM_IMAGE_PULL_SECRET ISTIO_META_WASM_PLUGIN_RESOURCE_VERSION ISTIO_MULTIROOT_MESH ISTIO_MUTUAL
+  ISTIO_PROMETHEUS_ANNOTATIONS ISTIO_SIMPLE ISTIO_VERSION ISTIO_WASM_MAX_BINARY_SIZE_BYTES ISTIO_WATCH_NAMESPACE
+  ISTIO_WORKLOAD_ENTRY_VALIDATE_IDENTITY PILOT_AGENT_MERGE_ENVOY_STATS PILOT_ALLOW_ANY_DYNAMIC_DNS_MAX_HOSTS
+  PILOT_ALLOW_SIDECAR_SERVICE_INBOUND_LISTENER_MERGE PILOT_ANALYSIS_INTERVAL PILOT_AUTO_ALLOW_WAYPOINT_POLICY
+  PILOT_AUTO_SEND_UNHEALTHY_ENDPOINTS PILOT_CA_CERT_CONFIGMAP PILOT_CERT_PROVIDER
+  PILOT_CONVERT_SIDECAR_SCOPE_CONCURRENCY PILOT_CRL_CONFIGMAP PILOT_DEBOUNCE_AFTER PILOT_DEBOUNCE_MAX
+  PILOT_DISABLE_MX_ALPN PILOT_DNS_CARES_UDP_MAX_QUERIES PILOT_DNS_JITTER_DURATION PILOT_DRAINING_LABEL
+  PILOT_ENABLE_ABSOLUTE_FQDN_VHOST_DOMAIN PILOT_ENABLE_AGENTGATEWAY PILOT_ENABLE_ALPHA_GATEWAY_API
+  PILOT_ENABLE_ALPN_FILTER PILOT_ENABLE_AMBIENT PILOT_ENABLE_AMBIENT_WAYPOINTS PILOT_ENABLE_ANALYSIS
+  PILOT_ENABLE_CA_CRL PILOT_ENABLE_CDS_CACHE PILOT_ENABLE_CROSS_CLUSTER_WORKLOAD_ENTRY PILOT_ENABLE_EDS_DEBOUNCE
+  PILOT_ENABLE_EDS_FOR_HEADLESS_SERVICES PILOT_ENABLE_GATEWAY_API PILOT_ENABLE_GATEWAY_API_COPY_LABELS_ANNOTATIONS
+  PILOT_ENABLE_GATEWAY_API_DEPLOYMENT_CONTROLLER PILOT_ENABLE_GATEWAY_API_GATEWAYCLASS_CONTROLLER
+  PILOT_ENABLE_GATEWAY_API_STATUS PILOT_ENABLE_IP_AUTOALLOCATE PILOT_ENABLE_K8S_SELECT_WORKLOAD_ENTRIES
+  PILOT_ENABLE_METADATA_EXCHANGE PILOT_ENABLE_MONGO_FILTER PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS
+  PILOT_ENABLE_MYSQL_FILTER PILOT_ENABLE_NODE_UNTAINT_CONTROLLERS PILOT_ENABLE_PERSISTENT_SESSION_FILTER
+  PILOT_ENABLE_QUIC_LISTENERS PILOT_ENABLE_RDS_CACHE PILOT_ENABLE_REDIS_FILTER
+  PILOT_ENABLE_REMOTE_CREDENTIALS_CONTROLLER PILOT_ENABLE_ROUTE_COLLAPSE_OPTIMIZATION PILOT_ENABLE_SENDING_HBONE
+  PILOT_ENABLE_SERVICEENTRY_SELECT_PODS PILOT_ENABLE_SIDECAR_LISTENING_HBONE PILOT_ENABLE_STRICT_GATEWAY_MERGING
+  PILOT_ENABLE_TELEMETRY_LABEL PILOT_ENABLE_WORKLOAD_ENTRY_AUTOREGISTRATION PILOT_ENABLE_WORKLOAD_ENTRY_HEALTHCHECKS
+  PILOT_ENABLE_XDS_CACHE PILOT_ENABLE_XDS_IDENTITY_CHECK PILOT_ENDPOINT_TELEMETRY_LABEL PILOT_ENVOY_FILTER_STATS
+  PILOT_FILTER_GATEWAY_CLUSTER_CONFIG PILOT_GATEWAY_API_CONTROLLER_NAME PILOT_GATEWAY_API_DEFAULT_GATEWAYCLASS_NAME
+  PILOT_GATEWAY_TRANSPORT_SOCKET_CONNECT_TIMEOUT PILOT_HBONE_INITIAL_CONNECTION_WINDOW_SIZE
+  PILOT_HBONE_INITIAL_STREAM_WINDOW_SIZE PILOT_HTTP10 PILOT_IGNORE_RESOURCES PILOT_INCLUDE_RESOURCES
+  PILOT_INSECURE_MULTICLUSTER_KUBECONFIG_OPTIONS PILOT_IP_AUTOALLOCATE_IPV4_PREFIX PILOT_IP_AUTOALLOCATE_IPV6_PREFIX
+  PILOT_JWT_ENABLE_REMOTE_JWKS PILOT_JWT_PUB_KEY_REFRESH_INTERVAL PILOT_MAX_REQUESTS_PER_SECOND
+  PILOT_MULTICLUSTER_KUBECONFIG_PATH PILOT_MULTI_NETWORK_DISCOVER_GATEWAY_API PILOT_MX_ADDITIONAL_LABELS
+  PILOT_NODE_UNTAINT_CONTROLLERS_TAINT_NAME PILOT_PERSISTENT_SESSION_HEADER_LABEL PILOT_PERSISTENT_SESSION_LABEL
+  PILOT_PREFER_SENDING_HBONE PILOT_PUSH_THROTTLE PILOT_REMOTE_CLUSTER_TIMEOUT PILOT_SCOPE_GATEWAY_TO_NAMESPACE
+  PILOT_SEND_UNHEALTHY_ENDPOINTS PILOT_SIDECAR_PICK_BEST_SERVICE_NAMESPACE PILOT_SIDECAR_USE_REMOTE_ADDRESS
+  PILOT_SKIP_VALIDATE_TRUST_DOMAIN PILOT_STATUS_MAX_WORKERS PILOT_TRACE_SAMPLING PILOT_UNIFIED_SIDECAR_SCOPE
+  PILOT_WORKLOAD_ENTRY_GRACE_PERIOD PILOT_XDS_CACHE_INDEX_CLEAR_INTERVAL PILOT_XDS_CACHE_SIZE PILOT_XDS_CACHE_STATS
+"""
+"""Whatever in the sources of istiod looks like the name of an environment variable."""
