@@ -11,9 +11,9 @@ from typing import Any
 
 from ..findings import Severity
 from .check import Hit, check
-from .lookup import ALL, Clients, Rules, Use, clients, exported, meshed, seen, uses
+from .lookup import ALL, Clients, Rules, Use, asks, clients, exported, meshed, patterns, seen, uses
 from .node import Node, Resource
-from .snapshot import Host, Snapshot, wildcards
+from .snapshot import Host, Snapshot
 
 _RULES = "https://istio.io/latest/docs/reference/config/networking/destination-rule/"
 _ROUTES = "https://istio.io/latest/docs/reference/config/networking/virtual-service/"
@@ -58,7 +58,7 @@ def _same(one: Node, other: Node, service: Resource, snapshot: Snapshot) -> bool
 
 def _known(snapshot: Snapshot, host: str) -> list[Host]:
     """What a host means to anyone: the most specific name that is known."""
-    return next((snapshot.hosts[name] for name in (host, *wildcards(host)) if name in snapshot.hosts), [])
+    return next((snapshot.hosts[name] for name in patterns(host) if name in snapshot.hosts), [])
 
 
 def _may_have_pods(snapshot: Snapshot, service: Resource) -> bool:
@@ -102,30 +102,34 @@ def _missed(snapshot: Snapshot, rules: Rules, use: Use) -> Iterator[Hit]:
         return all(use.subset not in rule.subsets for rule in rules.found(client, use.host, homes))
 
     for home, gateway in who.gateways.items():
-        if seen(home, who.exported_to, service.namespace) and misses(home):
+        if asks(use, home, gateway) and seen(home, who.exported_to, service.namespace) and misses(home):
             where = f"{gateway}, whose pods are in {home}"
             yield Hit(service, use.node["subset"], f"{where}, finds no subset {use.subset} of {use.host}")
             return
     if not who.in_mesh:
         return
-    own = service.namespace in meshed(snapshot) or not snapshot.knows("Pod")
-    if own and seen(service.namespace, who.exported_to, service.namespace) and misses(service.namespace):
+    sidecars = meshed(snapshot).sidecars
+    own = service.namespace in sidecars or not snapshot.knows("Pod")
+    if own and _gets(use, who, service.namespace) and misses(service.namespace):
         message = f"clients in {service.namespace} find no subset {use.subset} of {use.host}"
         yield Hit(service, use.node["subset"], message)
         return
     # What a namespace without a rule of its own finds, all of them find.
-    asked = meshed(snapshot) if misses("") else sorted(rules.holders(use.host) & meshed(snapshot).keys())
-    others = list(islice((one for one in _others(asked, service, who) if misses(one)), _SHOWN + 1))
+    asked = sidecars if misses("") else sorted(rules.holders(use.host) & sidecars.keys())
+    others = list(islice((one for one in _others(asked, use, who) if misses(one)), _SHOWN + 1))
     if others:
         message = f"clients in {_few(others)} find no subset {use.subset} of {use.host}"
         yield Hit(service, use.node["subset"], message, "", Severity.WARNING)
 
 
-def _others(namespaces: Iterable[str], service: Resource, who: Clients) -> Iterator[str]:
-    """Those among other namespaces whose sidecars get the routes."""
-    for namespace in namespaces:
-        if namespace != service.namespace and seen(namespace, who.exported_to, service.namespace):
-            yield namespace
+def _gets(use: Use, who: Clients, namespace: str) -> bool:
+    """Whether the sidecars of a namespace are sent the route."""
+    return seen(namespace, who.exported_to, use.service.namespace) and asks(use, namespace)
+
+
+def _others(namespaces: Iterable[str], use: Use, who: Clients) -> Iterator[str]:
+    """Those among other namespaces whose sidecars are sent the route."""
+    return (one for one in namespaces if one != use.service.namespace and _gets(use, who, one))
 
 
 def _few(names: list[str]) -> str:
@@ -212,7 +216,7 @@ def lost_rules(snapshot: Snapshot) -> Iterator[Hit]:
         where = f"{rule.host} is a service of {_few(sorted(homes))}, and rules in {home} are for clients in {home} only"
         if not rule.for_own:
             yield Hit(rule.resource, rule.resource.spec["exportTo"], f"{where}, to which it is not exported")
-        elif snapshot.knows("Pod") and home not in meshed(snapshot):
+        elif snapshot.knows("Pod") and home not in meshed(snapshot).proxies:
             yield Hit(rule.resource, rule.resource.spec["host"], f"{where}, where no pod has a proxy")
 
 
@@ -250,19 +254,19 @@ def _unseen(snapshot: Snapshot, use: Use, hosts: list[Host]) -> Iterator[Hit]:
     what = f"{hosts[0].resource} is exported to {to}"
 
     def hides(client: str) -> bool:
-        return seen(client, who.exported_to, service.namespace) and not snapshot.lookup(use.host, client)
+        return not snapshot.lookup(use.host, client)
 
     for home, gateway in who.gateways.items():
-        if hides(home):
+        if asks(use, home, gateway) and seen(home, who.exported_to, service.namespace) and hides(home):
             yield Hit(service, use.node["host"], f"{what}, not to {home}, where the pods of {gateway} are")
             return
     if not who.in_mesh:
         return
     if hides(service.namespace):
-        if not any(_says_exports(one.resource) for one in hosts):
+        if _gets(use, who, service.namespace) and not any(_says_exports(one.resource) for one in hosts):
             yield Hit(service, use.node["host"], f"{what} by meshConfig, not to {service.namespace}")
         return
-    others = list(islice((one for one in _others(meshed(snapshot), service, who) if hides(one)), _SHOWN + 1))
+    others = list(islice((one for one in _others(meshed(snapshot).sidecars, use, who) if hides(one)), _SHOWN + 1))
     if others:
         message = f"{what}, not to {_few(others)}, whose sidecars get this route"
         yield Hit(service, use.node["host"], message, "", Severity.WARNING)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from .node import Node, Resource
@@ -64,6 +65,12 @@ def _destinations(route: Node) -> Iterator[tuple[Node, bool, float]]:
         yield one["destination"], True, 100 if percentage is None else percentage
 
 
+@lru_cache(maxsize=4096)
+def patterns(host: str) -> tuple[str, ...]:
+    """The host and the wildcards that cover it, the most specific first."""
+    return host, *wildcards(host)
+
+
 def exported(resource: Resource, snapshot: Snapshot, default: str) -> tuple[str, ...]:
     """The namespaces that see an object; C(default) is the field of meshConfig that counts where it says nothing."""
     return tuple(resource.spec["exportTo"].texts) or tuple(snapshot.mesh[default].texts) or (ALL,)
@@ -91,22 +98,51 @@ def clients(snapshot: Snapshot, service: Resource) -> Clients:
     return Clients(gateways, not names or MESH_GATEWAY in names, to)
 
 
+def asks(use: Use, namespace: str, gateway: Resource | None = None) -> bool:
+    """Whether proxies in a namespace, of a Gateway or sidecars, are sent this route. A delegate's are its root's."""
+    home = use.service.namespace
+    names = {f"{gateway.namespace}/{gateway.name}"} if gateway else {MESH_GATEWAY}
+    if gateway and gateway.namespace == home:
+        names.add(gateway.name)
+    matches = list(use.route["match"].each())
+    return bool(use.service.spec["hosts"].texts) and (
+        not matches
+        or any(
+            not names.isdisjoint(wanted)
+            if (wanted := match["gateways"].texts)
+            else match["sourceNamespace"].text in ("", namespace)
+            for match in matches
+        )
+    )
+
+
 def _bindings(snapshot: Snapshot) -> Mapping[int, list[Resource]]:
     return {id(one.service): one.gateways for one in bindings(snapshot)}
 
 
-def meshed(snapshot: Snapshot) -> Mapping[str, None]:
-    """The namespaces with pods that have a proxy, in the order of their names."""
+class Meshed(NamedTuple):
+    """The namespaces with pods that have a proxy, and those with a sidecar among them; in the order of their names."""
+
+    proxies: Mapping[str, None]
+    sidecars: Mapping[str, None]
+
+
+def meshed(snapshot: Snapshot) -> Meshed:
     return snapshot.once(_meshed)
 
 
-def _meshed(snapshot: Snapshot) -> Mapping[str, None]:
-    return dict.fromkeys(sorted({pod.namespace for pod in snapshot.of("Pod") if _has_proxy(pod)}))
+def _meshed(snapshot: Snapshot) -> Meshed:
+    found: dict[bool, set[str]] = {True: set(), False: set()}
+    for pod in snapshot.of("Pod"):
+        native = _names_proxy(pod.spec["initContainers"])
+        if native or _names_proxy(pod.spec["containers"]):
+            # A proxy without an application beside it is a gateway.
+            found[native or len(list(pod.spec["containers"].each())) > 1].add(pod.namespace)
+    return Meshed(dict.fromkeys(sorted(found[True] | found[False])), dict.fromkeys(sorted(found[True])))
 
 
-def _has_proxy(pod: Resource) -> bool:
-    lists = (pod.spec["containers"], pod.spec["initContainers"])
-    return any(one["name"].text == "istio-proxy" for containers in lists for one in containers.each())
+def _names_proxy(containers: Node) -> bool:
+    return any(one["name"].text == "istio-proxy" for one in containers.each())
 
 
 class Rule(NamedTuple):
@@ -152,7 +188,7 @@ class Rules:
 
     def found(self, client: str, host: str, homes_of: set[str]) -> list[Rule]:
         """What proxies in a namespace use for a host, whose services are in C(homes_of)."""
-        names = (host, *wildcards(host))
+        names = patterns(host)
         own = self._first(self._private if client == self._root else self._local, client, names)
         if own:
             return own
@@ -165,7 +201,7 @@ class Rules:
 
     def holders(self, host: str) -> set[str]:
         """The namespaces with a rule of their own for a host."""
-        return {home for name in (host, *wildcards(host)) for home in self._homes.get(name, ())}
+        return {home for name in patterns(host) for home in self._homes.get(name, ())}
 
     def declared(self, host: str, subset: str) -> bool:
         """Whether any rule, wherever it is, has the subset."""

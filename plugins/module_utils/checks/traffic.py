@@ -238,12 +238,14 @@ _LARGEST = 32768
 
 @lru_cache(maxsize=4096)
 def _compiled(text: str) -> _Expression:
+    """As Envoy compiles it: byte by byte."""
     import re2  # type: ignore[import-untyped]
 
     options = re2.Options()
     options.log_errors = False
+    options.encoding = re2.Options.Encoding.LATIN1
     try:
-        found = re2.compile(text, options)
+        found = re2.compile(text.encode(), options)
     except UnicodeEncodeError:
         return _Expression("it is no valid Unicode", 0)
     except re2.error as error:
