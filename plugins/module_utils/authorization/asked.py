@@ -98,6 +98,17 @@ def protocol_at(snapshot: Snapshot, workload: Workload, port: int) -> Protocol:
     return Protocol.HTTP
 
 
+def ports_of(snapshot: Snapshot, workload: Workload) -> list[int]:
+    """The container's ports that Services of the workload lead to."""
+    found = (
+        number
+        for service in snapshot.services(workload.namespace, dict(workload.labels))
+        for node in service.spec["ports"].each()
+        for number in _targets(snapshot, service, workload, node)
+    )
+    return list(dict.fromkeys(found))
+
+
 def _targets(snapshot: Snapshot, service: Resource, workload: Workload, port: Node) -> Iterable[int]:
     """The container's ports that a port of a Service leads to."""
     target = port["targetPort"].value

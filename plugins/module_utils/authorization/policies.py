@@ -145,6 +145,17 @@ class Policies:
     def request_authentications(self, workload: Workload) -> list[Resource]:
         return [one.resource for one in self._requests.each(workload, self.root_namespace)]
 
+    @property
+    def resources(self) -> list[Resource]:
+        """All policies of all kinds."""
+        kinds = ("AuthorizationPolicy", "RequestAuthentication", "PeerAuthentication")
+        return [one for kind in kinds for one in self.snapshot.of(kind)]
+
+    def authentications(self, workload: Workload) -> list[Resource]:
+        """The RequestAuthentications and PeerAuthentications that are for a workload."""
+        wide, narrow = self._peer_authentications(workload)
+        return [*self.request_authentications(workload), *wide, *narrow]
+
     def mutual_tls(self, workload: Workload, port: int) -> tuple[str, Resource | None]:
         """The mode of a sidecar's port, STRICT, PERMISSIVE or DISABLE, and the PeerAuthentication that says so."""
         wide, narrow = self._peer_authentications(workload)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..client import Cluster
@@ -42,26 +43,28 @@ class _List(NamedTuple):
     namespace: str | None = None
 
 
-def read(cluster: Cluster, root_namespace: str = ROOT_NAMESPACE) -> Reading:
+def read(cluster: Cluster, root_namespace: str = ROOT_NAMESPACE, kinds: Collection[Kind] = READ) -> Reading:
     """All that checks look at. A kind that may not be read is unknown; one that is not served has no objects.
 
-    Secrets are read only where gateways name them. Raises ApiError, Unreachable.
+    ConfigMaps are read in the root namespace, Secrets only where gateways name them; both only if they are among the
+    kinds. Raises ApiError, Unreachable.
     """
-    lists = [
-        *(_List(kind) for kind in (*ISTIO_KINDS.values(), *_CORE)),
-        _List(_CONFIG_MAP, root_namespace),
-    ]
+    everywhere = (*ISTIO_KINDS.values(), *_CORE)
+    lists = [_List(kind) for kind in everywhere if kind in kinds]
+    if _CONFIG_MAP in kinds:
+        lists.append(_List(_CONFIG_MAP, root_namespace))
     first, *others = lists
     found = [_listed(cluster, first), *each(cluster, lambda one: _listed(cluster, one), others)]
     credentials = [
-        _List(_SECRET, namespace) for namespace in _credential_namespaces(dict(zip(lists, found, strict=True)))
+        _List(_SECRET, namespace)
+        for namespace in _credential_namespaces(dict(zip(lists, found, strict=True)))
+        if _SECRET in kinds
     ]
     lists += credentials
     found += each(cluster, lambda one: _listed(cluster, one), credentials)
     forbidden = [one for one, items in zip(lists, found, strict=True) if items is None]
     unknown = {one.kind.kind for one in forbidden} | {one.kind.kind for one in lists if one.namespace}
-    if not credentials:
-        unknown.add("Secret")
+    unknown |= {kind.kind for kind in READ - {one.kind for one in lists}}
     manifests = [_slim(item) for items in found for item in items or ()]
     return Reading(manifests, frozenset(unknown), tuple(dict.fromkeys(one.kind.plural for one in forbidden)))
 
@@ -89,7 +92,8 @@ def _listed(cluster: Cluster, one: _List) -> list[Manifest] | None:
 
 def _credential_namespaces(found: Mapping[_List, list[Manifest] | None]) -> list[str]:
     """Where the pods of gateways with credentials run: there their Secrets must be."""
-    by_kind = {one.kind.kind: items or [] for one, items in found.items()}
+    by_kind: dict[str, list[Manifest]] = defaultdict(list)
+    by_kind |= {one.kind.kind: items or [] for one, items in found.items()}
     selectors = [
         (gateway.get("spec") or {}).get("selector") or {}
         for gateway in by_kind["Gateway"]
