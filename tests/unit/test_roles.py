@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible.errors import AnsibleError
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
+from ansible.template import trust_as_template
 
 from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import ISTIO_KINDS
+from tests.unit.rendering import ROOT, load, rendered, templar
 
-ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 INVENTORIES = sorted(path.name for path in (ROOT / "inventories").iterdir())
@@ -35,10 +33,6 @@ ROLE_OF = {
 }
 APART = ("analyze", "verify", "uninstall", "leave")
 SITE = [name for name in ROLE_OF if name not in APART]
-
-
-def load(path: Path) -> Any:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def options(role: str) -> dict[str, dict[str, Any]]:
@@ -150,28 +144,6 @@ def test_an_inventory_sets_only_what_roles_know(hosts: dict[str, dict[str, Any]]
 def test_every_cluster_has_a_network_of_its_own(hosts: dict[str, dict[str, Any]]) -> None:
     networks = {variables["cluster_network"] for variables in hosts.values()}
     assert len(networks) == len(hosts)
-
-
-def templar(role: str, **variables: Any) -> Templar:
-    """Ansible's own templating, with the role's defaults and vars under the given variables."""
-    folder = ROOT / "roles" / role
-    files = (folder / name / "main.yml" for name in ("defaults", "vars"))
-    own = {name: trusted(value) for path in files if path.exists() for name, value in load(path).items()}
-    return Templar(DataLoader(), {"inventory_hostname": "east"} | own | variables)
-
-
-def trusted(value: Any) -> Any:
-    """The value with its strings marked as templates, as Ansible marks what it loads from a role."""
-    if isinstance(value, dict):
-        return {name: trusted(item) for name, item in value.items()}
-    return trust_as_template(value) if isinstance(value, str) else value
-
-
-def rendered(role: str, **variables: Any) -> list[dict[str, Any]]:
-    """The manifests that the role's template makes."""
-    (template,) = (ROOT / "roles" / role / "templates").iterdir()
-    text = templar(role, **variables).template(trust_as_template(template.read_text(encoding="utf-8")))
-    return list(yaml.safe_load_all(text or ""))
 
 
 @pytest.mark.parametrize("role", [role for role in ROLES if (ROOT / "roles" / role / "templates").is_dir()])

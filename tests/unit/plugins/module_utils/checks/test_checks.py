@@ -41,6 +41,11 @@ def test_each_check_of_a_family_has_a_case_that_finds_it(family: str) -> None:
     assert found == {one.code for one in FAMILIES[family]}
 
 
+@pytest.mark.parametrize("case", cases("samples"), ids=lambda case: case["name"])
+def test_what_istios_documentation_shows_is_no_finding(case: dict[str, Any]) -> None:
+    assert list(findings(snapshot(case))) == []
+
+
 def test_codes_are_unique_and_checks_explained() -> None:
     codes = [one.code for one in CHECKS]
     assert codes == sorted(set(codes))
