@@ -27,4 +27,13 @@ options:
     description: How many requests may be under way to the cluster at a time.
     type: int
     default: 8
+  analyze:
+    description:
+      - Whether the checks of M(meshfleet.istio.analyze) look at the cluster as it would be, before the first write and
+        only if something is to be written. What is wrong already is not counted.
+      - With V(warn), what would become wrong is told in warnings. With V(enforce), errors among it are a failure, and
+        nothing is applied. Istio's own analysis takes no part.
+    type: str
+    choices: ["off", warn, enforce]
+    default: "off"
 """

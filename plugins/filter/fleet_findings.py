@@ -12,7 +12,7 @@ author: meshfleet contributors (@meshfleet)
 description:
   - Compares clusters by the digests that M(meshfleet.istio.analyze) made of them, and tells where they do not fit
     (trust domains, roots, versions, networks, services, policies, mTLS, routing).
-positional: _input, groups
+positional: _input, groups, suppress
 options:
   _input:
     description: The digest of each cluster, by the cluster's name. Clusters without one are left out.
@@ -23,6 +23,10 @@ options:
       - Names of clusters by group. Policies, modes of mTLS, routing and gateways are to be alike inside each group, and
         inside the whole fleet where none is given.
     type: dict
+  suppress:
+    description: Findings to live with, as for M(meshfleet.istio.analyze).
+    type: list
+    elements: dict
 """
 
 EXAMPLES = r"""
@@ -47,15 +51,17 @@ from typing import Any
 
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.digest import Digest
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.fleet import findings
-from ansible_collections.meshfleet.istio.plugins.module_utils.findings import ordered
+from ansible_collections.meshfleet.istio.plugins.module_utils.findings import sifted, suppressions
 
 
 def fleet_findings(
-    digests: Mapping[str, Digest | None], groups: Mapping[str, Iterable[str]] | None = None
+    digests: Mapping[str, Digest | None],
+    groups: Mapping[str, Iterable[str]] | None = None,
+    suppress: Iterable[Mapping[str, Any]] = (),
 ) -> list[dict[str, str]]:
-    """The findings about all clusters together, as rows."""
+    """The findings about all clusters together, as rows. Raises MeshError for a suppression without code or reason."""
     present = {str(cluster): digest for cluster, digest in digests.items() if digest}
-    return [finding.row() for finding in ordered(findings(present, groups))]
+    return [finding.row() for finding in sifted(findings(present, groups), suppressions(suppress)).kept]
 
 
 class FilterModule:

@@ -9,6 +9,7 @@ from typing import Any
 
 from . import istioctl
 from .checks import catalogue
+from .checks.digest import digest
 from .checks.live import NOTHING, READ, Reading, in_place, read
 from .checks.snapshot import Snapshot
 from .client import Cluster
@@ -31,7 +32,8 @@ def analyze(task: Task) -> Result:
     reading = read(cluster, params["root_namespace"]) if cluster else NOTHING
     reading = reading.overlaid([in_place(manifest, params.get("namespace")) for manifest in given])
     name = cluster_label(params)
-    found = list(catalogue.findings(_snapshot(name, reading, params)))
+    snapshot = Snapshot(name, reading.manifests, reading.unknown, params["root_namespace"])
+    found = list(catalogue.findings(snapshot))
     if cluster and params["istio_analysis"]:
         found += _istios(name, reading, cluster, params)
     kept = sifted([one for one in found if _within(one, params.get("namespaces"))], suppressed)
@@ -43,13 +45,10 @@ def analyze(task: Task) -> Result:
         "msg": f"{name}: {summary(kept.kept)}" + (f"\n{listed(bad)}" if bad else ""),
         "findings": [one.row() for one in kept.kept],
         "suppressed": [{**one.row(), "reason": cover.reason} for one, cover in kept.suppressed],
+        **({"digest": digest(snapshot)} if params["digest"] else {}),
         **({"warnings": warnings} if warnings else {}),
         **({"failed": True} if bad else {}),
     }
-
-
-def _snapshot(name: str, reading: Reading, params: Mapping[str, Any]) -> Snapshot:
-    return Snapshot(name, reading.manifests, reading.unknown, params["root_namespace"])
 
 
 def _unread(reading: Reading) -> list[str]:

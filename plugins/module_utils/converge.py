@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -57,13 +57,15 @@ class Outcome(NamedTuple):
 class Pace(NamedTuple):
     """C(check) writes nothing; C(wait) is the bound in seconds on waiting for readiness, None for not waiting.
 
-    C(wanted) must become true of each object that is wished for.
+    C(wanted) must become true of each object that is wished for. C(gate) looks at the verified plan before the first
+    write: it returns warnings, or raises MeshError.
     """
 
     check: bool
     wait: Deadline | None
     progress: Progress
     wanted: Condition | None = None
+    gate: Callable[[Sequence[Action]], list[str]] = lambda _actions: []
 
 
 def converge(cluster: Cluster, wish: Wish, pace: Pace) -> Outcome:
@@ -76,7 +78,7 @@ def converge(cluster: Cluster, wish: Wish, pace: Pace) -> Outcome:
     ]
     actions, warnings = _planned(cluster, wish, kinds)
     actions, deferred, said = verified(cluster, actions, pace.check, refusals)
-    warnings += said
+    warnings += said + pace.gate(actions)
     if not pace.check:
         actions, said = _applied(cluster, actions, deferred, pace)
         warnings += said

@@ -61,6 +61,7 @@ _APPLY: Spec = {
     "force_conflicts": {"type": "bool", "default": False},
     "take_ownership": {"type": "bool", "default": False},
     "concurrency": {"type": "int", "default": 8},
+    "analyze": {"type": "str", "choices": ["off", "warn", "enforce"], "default": "off"},
 }
 
 _WAIT: Spec = {

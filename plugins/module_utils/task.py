@@ -50,8 +50,13 @@ def converged(task: Task, wish: Wish, cluster: Cluster | None = None) -> Result:
     name = cluster_label(task.params)
     until = deadline(task.params["wait_timeout"]) if task.params["wait"] else None
     wanted = asked(task.params, wish.present)
-    pace = Pace(task.check, until, lambda message: task.progress(f"{name}: {message}"), wanted)
     cluster = cluster_of(task) if cluster is None else cluster
+    pace = Pace(task.check, until, lambda message: task.progress(f"{name}: {message}"), wanted)
+    if task.params["analyze"] != "off":
+        # Nobody else pays for importing the checks.
+        from .gate import gate
+
+        pace = pace._replace(gate=gate(cluster, task.params["analyze"]))
     outcome = converge(cluster, wish, pace)
     insecure = [] if cluster.verified else [f"the certificate of {cluster.host} is not verified (validate_certs)"]
     return result_of(outcome._replace(warnings=[*insecure, *outcome.warnings]), task)

@@ -68,6 +68,10 @@ options:
         description: Why. It is returned with what it covers.
         type: str
         required: true
+  digest:
+    description: Whether RV(digest) is returned, by which the clusters of a fleet are compared.
+    type: bool
+    default: false
   istio_analysis:
     description: Whether C(istioctl analyze) takes part.
     type: bool
@@ -152,6 +156,10 @@ suppressed:
   elements: dict
   returned: success, or when findings made the task fail
   sample: []
+digest:
+  description: What is compared between clusters, for the filter P(meshfleet.istio.fleet_findings#filter).
+  type: dict
+  returned: with O(digest), on success or when findings made the task fail
 """
 
 from ..module_utils.analysis import analyze
@@ -175,6 +183,7 @@ SPEC = options("cluster") | {
     "namespaces": {"type": "list", "elements": "str"},
     "fail_on": {"type": "str", "choices": list(THRESHOLDS), "default": "error"},
     "suppress": {"type": "list", "elements": "dict", "options": SUPPRESSION},
+    "digest": {"type": "bool", "default": False},
     "istio_analysis": {"type": "bool", "default": True},
     "istioctl": {"type": "path"},
     "revision": {"type": "str", "default": "default"},

@@ -196,6 +196,23 @@ def test_an_item_becomes_a_manifest(role: str, variable: str, kind: str) -> None
     }
 
 
+def test_mutual_tls_goes_to_strict_step_by_step() -> None:
+    def modes(**variables: Any) -> dict[str, str]:
+        found = rendered("security", **variables)
+        assert {one["metadata"]["name"] for one in found} == {"default"}
+        return {one["metadata"]["namespace"]: one["spec"]["mtls"]["mode"] for one in found}
+
+    assert modes(security_mtls="permissive") == {"istio-system": "PERMISSIVE"}
+    step = {"security_mtls": "permissive", "security_mtls_strict_namespaces": ["shop"]}
+    assert modes(**step) == {"istio-system": "PERMISSIVE", "shop": "STRICT"}
+    assert modes(security_mtls="strict", security_root_namespace="mesh") == {"mesh": "STRICT"}
+
+
+def test_a_namespace_denies_by_default() -> None:
+    (policy,) = rendered("security", security_deny_by_default_namespaces=["shop"])
+    assert (policy["kind"], policy["metadata"]["namespace"], policy["spec"]) == ("AuthorizationPolicy", "shop", {})
+
+
 def test_a_telemetry_may_name_the_meshs_providers_and_istios_own() -> None:
     spec = {"tracing": [{"providers": [{"name": "OTel"}]}], "metrics": [{"providers": [{"name": "prometheus"}]}]}
     items = [{"name": "a", "namespace": "b", "spec": spec}]

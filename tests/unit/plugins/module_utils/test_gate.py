@@ -1,0 +1,59 @@
+"""A plan and what the cluster holds in; warnings, or a refusal, out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.meshfleet.istio.plugins.module_utils.checks.live import Reading
+from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
+from ansible_collections.meshfleet.istio.plugins.module_utils.gate import ENFORCE, WARN, judged
+from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import ISTIO_KINDS
+from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import Manifest
+from ansible_collections.meshfleet.istio.plugins.module_utils.plan import Action, Verb
+
+SERVER = {"port": {"number": 443, "name": "tls", "protocol": "TLS"}, "tls": {"mode": "PASSTHROUGH"}, "hosts": ["a.com"]}
+
+
+def made(kind: str, spec: dict[str, Any]) -> Manifest:
+    metadata = {"name": "one", "namespace": "shop"}
+    return {"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+GATEWAY = made("Gateway", {"selector": {"istio": "ingressgateway"}, "servers": [SERVER]})
+ROUTES = made("VirtualService", {"hosts": ["a.com"], "gateways": ["one"], "http": [{"route": []}]})
+UNKNOWN = frozenset(("Pod", "Service", "Secret", "Namespace", "ConfigMap", "ServiceAccount", "Deployment"))
+
+
+def reading(*manifests: Manifest) -> Reading:
+    return Reading(list(manifests), UNKNOWN)
+
+
+def create(manifest: Manifest) -> Action:
+    return Action(Verb.CREATE, ISTIO_KINDS[manifest["kind"]], desired=manifest)
+
+
+def test_what_would_become_wrong_is_refused() -> None:
+    with pytest.raises(MeshError, match=r"VirtualService shop/one: spec.http: .*\(MF0101\).*Nothing was applied"):
+        judged(reading(GATEWAY), [create(ROUTES)], ENFORCE)
+
+
+def test_or_told() -> None:
+    (warning,) = judged(reading(GATEWAY), [create(ROUTES)], WARN)
+    assert "(MF0101)" in warning
+
+
+def test_what_is_wrong_already_is_nobodys_fault() -> None:
+    other = {**GATEWAY, "metadata": {"name": "two", "namespace": "shop"}, "spec": {"selector": {}, "servers": []}}
+    assert [one for one in judged(reading(GATEWAY, ROUTES), [create(other)], ENFORCE) if "MF0101" in one] == []
+
+
+def test_an_object_that_goes_takes_its_findings_with_it() -> None:
+    gone = Action(Verb.DELETE, ISTIO_KINDS["VirtualService"], live=ROUTES)
+    assert judged(reading(GATEWAY, ROUTES), [gone], ENFORCE) == []
+
+
+def test_the_servers_own_answer_counts_before_the_manifest() -> None:
+    after = {**ROUTES, "spec": {**ROUTES["spec"], "http": None}}
+    assert judged(reading(GATEWAY), [create(ROUTES)._replace(after=after)], ENFORCE) == []
