@@ -14,6 +14,7 @@ from hashlib import blake2b
 from typing import Any, TypedDict
 
 from ..errors import MeshError
+from ..manifests import documents
 from .node import Node, Resource
 from .snapshot import Snapshot
 
@@ -56,6 +57,7 @@ class Digest(TypedDict):
     versions: list[str]
     roots: list[str]
     east_west: dict[str, EastWest]
+    mesh_networks: list[str]
     namespaces: dict[str, str]
     services: dict[str, dict[str, str]]
     mtls: dict[str, str]
@@ -80,6 +82,7 @@ def digest(snapshot: Snapshot, facts: Mapping[str, Any] | None = None, owners: I
         "versions": sorted({version for one in istiods if (version := _version(one))}),
         "roots": _roots(snapshot),
         "east_west": dict(_east_west(snapshot)),
+        "mesh_networks": _mesh_networks(snapshot),
         "namespaces": {one.name: _owner(one, owners) for one in snapshot.of("Namespace")},
         "services": _services(snapshot),
         "mtls": _mtls(snapshot),
@@ -106,11 +109,11 @@ def _environment(deployment: Resource, name: str) -> str:
 
 
 def _version(deployment: Resource) -> str:
-    """From the image's tag; a digest says nothing of a version."""
+    """From the image's tag, else from the chart's label: an image may be named by its digest alone."""
     for container in _containers(deployment):
         if container["name"].text == "discovery":
             _folder, _slash, image = container["image"].text.partition("@")[0].rpartition("/")
-            return image.partition(":")[2]
+            return image.partition(":")[2] or deployment.labels.get("app.kubernetes.io/version", "")
     return ""
 
 
@@ -147,6 +150,20 @@ def _east_west(snapshot: Snapshot) -> Iterable[tuple[str, EastWest]]:
             known = bool(service.root["status"])
             address = addressed or not known or bool(service.spec["externalIPs"].texts)
             yield f"{service.namespace}/{service.name}", {"network": network, "address": address}
+
+
+def _mesh_networks(snapshot: Snapshot) -> list[str]:
+    """Networks whose gateways are listed, see https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/."""
+    found: set[str] = set()
+    for resource, _mesh in snapshot.mesh_configs:
+        text = resource.root.at("data", "meshNetworks").text
+        try:
+            documented = [Node(one) for one in documents(text, "meshNetworks")]
+        except (MeshError, ValueError):
+            continue
+        for one in documented:
+            found.update(name for name, node in one["networks"].entries() if list(node["gateways"].each()))
+    return sorted(found)
 
 
 def _owner(namespace: Resource, owners: Iterable[str]) -> str:

@@ -164,12 +164,13 @@ def networks(fleet: Fleet) -> Iterator[Difference]:
 def east_west(fleet: Fleet) -> Iterator[Difference]:
     """Endpoints of another network are replaced by the address of that network's east-west gateway.
 
-    It is found by the label `topology.istio.io/network` of its Service and by port 15443. Without such a Service, or
-    while it has no address, the endpoints of that network are left out: traffic stays local, and fails where there is
-    no local endpoint. A label that names another network sends requests into the wrong one.
+    It is found by the label `topology.istio.io/network` of its Service and by port 15443, or listed in meshNetworks.
+    Without such a Service, or while it has no address, the endpoints of that network are left out: traffic stays local,
+    and fails where there is no local endpoint. A label that names another network sends requests into the wrong one.
     """
     shares = fleet.shares(lambda one: one["network"], fleet.meshed())
     led_to = {one["network"] for digest in fleet.digests.values() for one in digest["east_west"].values()}
+    led_to |= {network for digest in fleet.digests.values() for network in digest["mesh_networks"]}
     for network, clusters in shares.items():
         complete = all("Service" not in fleet.digests[cluster]["unknown"] for cluster in clusters)
         if len(shares) > 1 and network and network not in led_to and complete:

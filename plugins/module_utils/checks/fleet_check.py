@@ -39,6 +39,7 @@ class Fleet:
         wanted: Mapping[str, Iterable[str]] = groups or {"": digests}
         given = {name: sorted(holding.intersection(members)) for name, members in wanted.items()}
         self.groups = {name: members for name, members in sorted(given.items()) if len(members) > 1}
+        self._known: dict[int, tuple[Mapping[str, str], frozenset[tuple[str, str]]]] = {}
         self.root_namespace = next((one["root_namespace"] for one in self.digests.values()), "")
 
     def shares(self, read: Callable[[Digest], str], members: Iterable[str] | None = None) -> dict[str, list[str]]:
@@ -52,12 +53,18 @@ class Fleet:
         """Clusters with a mesh configuration of their own."""
         return [cluster for cluster, one in self.digests.items() if one["trust_domain"]]
 
+    def _frozen(self, values: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+        """The values to compare, made once for all groups."""
+        if id(values) not in self._known:
+            self._known[id(values)] = values, frozenset(values.items())
+        return self._known[id(values)][1]
+
     def differing(self, members: Iterable[str], read: Read) -> Iterator[tuple[str, str, dict[str, list[str]]]]:
         """Namespace, name and shares of what is in several clusters with different values, nothing of it meant."""
         kept: dict[str, dict[frozenset[tuple[str, str]], list[str]]] = defaultdict(lambda: defaultdict(list))
         for cluster in members:
             for namespace, values in read(self.digests[cluster]).items():
-                kept[namespace][frozenset(values.items())].append(cluster)
+                kept[namespace][self._frozen(values)].append(cluster)
         for namespace, alike in sorted(kept.items()):
             if len(alike) == 1:
                 continue

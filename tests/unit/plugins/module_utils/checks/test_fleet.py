@@ -43,22 +43,25 @@ def objects(cluster: str, said: dict[str, Any]) -> list[dict[str, Any]]:
         "trustDomainAliases": said.get("aliases", []),
         "defaultConfig": {"meshId": said.get("mesh_id", "mesh")},
     }
+    networks = {"networks": {name: {"gateways": [{"address": "192.0.2.1"}]} for name in said.get("listed", ())}}
     roots = "".join(root(name) for name in said.get("roots", ()))
     istiod = {
         "name": "discovery",
-        "image": f"registry:5000/pilot:{said.get('version', '1.30.0')}",
+        "image": said.get("image") or f"registry:5000/pilot:{said.get('version', '1.30.0')}",
         "env": [{"name": "CLUSTER_ID", "value": said.get("cluster_name", cluster)}],
     }
     found: list[dict[str, Any]] = [
         manifest("v1", "Namespace", HOME, "", {"labels": network}),
-        manifest("v1", "ConfigMap", "istio", HOME, data={"mesh": json.dumps(mesh)}),
+        manifest(
+            "v1", "ConfigMap", "istio", HOME, data={"mesh": json.dumps(mesh), "meshNetworks": json.dumps(networks)}
+        ),
         manifest("v1", "ConfigMap", "istio-ca-root-cert", HOME, data={"root-cert.pem": roots}),
         manifest(
             "apps/v1",
             "Deployment",
             "istiod",
             HOME,
-            {"labels": {"app": "istiod"}},
+            {"labels": {"app": "istiod", "app.kubernetes.io/version": said.get("label", "")}},
             spec={"template": {"spec": {"containers": [istiod]}}},
         ),
     ]
