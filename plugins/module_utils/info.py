@@ -9,10 +9,12 @@ from .client import Cluster
 from .errors import ApiError, MeshError
 from .glance import Snapshot, glance
 from .kinds import ISTIO_KINDS, TABLE, Kind, named
-from .manifests import Manifest
+from .manifests import Identity, Manifest
 from .observe import each, resolve
 from .report import redacted
-from .task import Result, Task, cluster_of
+from .task import Result, Task, cluster_label, cluster_of
+from .wait import Target, deadline, wait_ready
+from .wait_for import Condition, condition
 
 _WIDE = 4
 """From more namespaces than this on, one LIST over all namespaces is cheaper."""
@@ -22,9 +24,15 @@ def resource_info(task: Task) -> Result:
     """Objects of a cluster, as they are or as a query shapes them: the module C(resource_info)."""
     params = task.params
     query = _query(params.get("query"))
+    wanted_of_each = _condition(params)
     cluster = cluster_of(task)
     kinds = _kinds(cluster, params.get("kinds"))
     namespaces = list(dict.fromkeys(params.get("namespaces") or ()))
+    if params["wait"]:
+        name = cluster_label(params)
+        until = deadline(params["wait_timeout"])
+        targets = _targets(kinds, namespaces, params["name"])
+        wait_ready(cluster, targets, until, lambda line: task.progress(f"{name}: {line}"), wanted_of_each)
     wanted = [
         (kind, namespace)
         for kind in kinds
@@ -46,6 +54,28 @@ def resource_info(task: Task) -> Result:
         "unserved": sorted({_written(kind) for (kind, _in), items in zip(wanted, found, strict=True) if items is None}),
     }
     return result | ({"result": _answer(query, objects)} if query else {"objects": objects})
+
+
+def _condition(params: Mapping[str, Any]) -> Condition | None:
+    """What must become true of the objects that are waited for. Raises MeshError when options contradict each other."""
+    text = params.get("wait_for")
+    if text is not None and not params["wait"]:
+        raise MeshError("wait_for goes with wait: true only")
+    if params["wait"] and not (params.get("name") and params.get("kinds")):
+        raise MeshError("wait needs a name, and kinds, of what is waited for")
+    return condition(text) if text is not None else None
+
+
+def _targets(kinds: Sequence[Kind], namespaces: Sequence[str], name: str) -> list[Target]:
+    """The objects of that name. Raises MeshError for a kind with namespaces when none is given."""
+    homeless = [kind.kind for kind in kinds if kind.namespaced and not namespaces]
+    if homeless:
+        raise MeshError(f"wait needs the namespaces of {', '.join(homeless)} {name}")
+    return [
+        Target(kind, Identity(kind.group, kind.kind, namespace, name))
+        for kind in kinds
+        for namespace in (namespaces if kind.namespaced else [""])
+    ]
 
 
 def _place(item: Manifest) -> tuple[str, str, str]:

@@ -42,6 +42,26 @@ options:
     description: Whether C(metadata.managedFields) is returned, which says who owns which field and is long.
     type: bool
     default: false
+  wait:
+    description:
+      - Whether to wait until the object of that O(name), of each of the O(kinds) in each of the O(namespaces), is there
+        and ready, as a task that applies it would.
+      - When the time is over, the failure says what the cluster knows of the cause.
+    type: bool
+    default: false
+    version_added: "0.1.0"
+  wait_timeout:
+    description: Seconds after which waiting is given up.
+    type: int
+    default: 300
+    version_added: "0.1.0"
+  wait_for:
+    description:
+      - A JMESPath expression that must become true of each of these objects besides, as in
+        M(meshfleet.istio.resources).
+      - It goes with O(wait=true).
+    type: str
+    version_added: "0.1.0"
 extends_documentation_fragment:
   - meshfleet.istio.attributes.reader
   - meshfleet.istio.cluster
@@ -75,6 +95,15 @@ EXAMPLES = r"""
     kinds: [Pod]
     field_selectors: [status.phase!=Running]
     query: "[].metadata.name"
+
+- name: Wait for a gateway's address, and read it
+  meshfleet.istio.resource_info:
+    kinds: [Service]
+    namespaces: [istio-system]
+    name: istio-eastwestgateway
+    wait: true
+    wait_for: status.loadBalancer.ingress
+    query: "[].status.loadBalancer.ingress[].[ip || hostname][] | [0]"
 
 - name: Read a kind that only this cluster knows
   meshfleet.istio.resource_info:
@@ -133,6 +162,9 @@ SPEC = options("cluster") | {
     "field_selectors": {"type": "list", "elements": "str"},
     "query": {"type": "str"},
     "managed_fields": {"type": "bool", "default": False},
+    "wait": {"type": "bool", "default": False},
+    "wait_timeout": {"type": "int", "default": 300},
+    "wait_for": {"type": "str"},
 }
 
 
