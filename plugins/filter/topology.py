@@ -11,7 +11,7 @@ version_added: "0.1.0"
 author: meshfleet contributors (@meshfleet)
 description:
   - Compares the variables of all given hosts and tells what cannot be true at once (cluster names, networks, mesh IDs,
-    trust domains, gateways, remotes without a primary).
+    trust domains, gateways, remotes without a primary or without a way to it).
   - The result is a text with a line for each contradiction, empty when there is none.
 positional: _input, hostvars
 options:
@@ -45,6 +45,8 @@ _value:
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
+
 from ansible_collections.meshfleet.istio.plugins.module_utils.topology import (
     ISTIOS_TRUST_DOMAIN,
     Member,
@@ -71,9 +73,12 @@ def _member(host: str, variables: Mapping[str, Any]) -> Member:
         trust_domain=said("trust_domain", str(config.get("trustDomain") or ISTIOS_TRUST_DOMAIN)),
         trust_domain_aliases=tuple(map(str, aliases)),
         east_west=said("cross_cluster_gateway_east_west") == "present",
-        discovered="remote_secrets_remotes" in variables or said("remote_secrets_state") == "present",
+        discovered=said("remote_secrets_state") == "present",
         remote="remotes" in groups,
         primary=said("cluster_primary"),
+        listed="primaries" in groups,
+        exposed=boolean(variables.get("cross_cluster_gateway_expose_control_plane", True), strict=False),
+        primary_address=said("install_primary_address"),
     )
 
 

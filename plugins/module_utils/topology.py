@@ -24,9 +24,15 @@ class Member(NamedTuple):
     trust_domain_aliases: tuple[str, ...] = ()
     east_west: bool = False
     discovered: bool = False
-    """Whether other clusters read its services through a remote secret."""
+    """Whether it takes part in remote secrets: others read its services, its istiod reads theirs."""
     remote: bool = False
     primary: str = ""
+    listed: bool = False
+    """Whether it is in the group of primaries."""
+    exposed: bool = True
+    """Whether its istiod may be reached through its east-west gateway; the role does it for whoever has remotes."""
+    primary_address: str = ""
+    """Of a remote, the address of its primary's istiod where that is not that of a gateway of ours."""
 
 
 class Contradiction(NamedTuple):
@@ -39,7 +45,7 @@ class Contradiction(NamedTuple):
 
 def contradictions(members: Sequence[Member]) -> list[Contradiction]:
     """All that is wrong, in the order of the checks; nothing for a mesh that can work."""
-    checks = (_names, _mesh_ids, _trust_domains, _networks, _gateways, _remotes)
+    checks = (_names, _mesh_ids, _trust_domains, _networks, _gateways, _groups, _remotes)
     return [found for check in checks for found in check(members)]
 
 
@@ -109,10 +115,12 @@ def _gateways(members: Sequence[Member]) -> Iterator[Contradiction]:
     networks = {member.network for member in members}
     for network in sorted(networks):
         inside = [member for member in members if member.network == network]
-        without = tuple(member.host for member in inside if not member.east_west)
+        lacking = [member for member in inside if not member.east_west]
+        # A remote's pods are reached through its network's gateway on another cluster as well.
+        without = tuple(member.host for member in lacking if len(lacking) == len(inside) or not member.remote)
         if not without:
             continue
-        if len(without) < len(inside):
+        if len(lacking) < len(inside):
             yield Contradiction(
                 without,
                 f"have no east-west gateway, others of network {network or '(none)'} do",
@@ -123,6 +131,27 @@ def _gateways(members: Sequence[Member]) -> Iterator[Contradiction]:
                 without,
                 f"are on network {network or '(none)'}, which no east-west gateway leads to",
                 "set cross_cluster_gateway_east_west: present; traffic for them would stay elsewhere, silently",
+            )
+
+
+def _groups(members: Sequence[Member]) -> Iterator[Contradiction]:
+    """Which kind of cluster each is, must be said once where it is said at all."""
+    both = tuple(member.host for member in members if member.listed and member.remote)
+    if both:
+        yield Contradiction(both, "are primaries and remotes", "leave each in one of the groups primaries and remotes")
+    neither = tuple(member.host for member in members if not member.listed and not member.remote)
+    if neither and any(member.listed for member in members):
+        yield Contradiction(
+            neither,
+            "are neither primaries nor remotes, others are",
+            "put each in one of the groups primaries and remotes",
+        )
+    for member in members:
+        if member.primary and not member.remote:
+            yield Contradiction(
+                (member.host,),
+                f"has the primary {member.primary} and is no remote",
+                "put it in the group remotes, or remove its cluster_primary",
             )
 
 
@@ -140,9 +169,36 @@ def _remotes(members: Sequence[Member]) -> Iterator[Contradiction]:
                 f"is a remote of {member.primary}, which is no primary of this inventory",
                 "set cluster_primary to a host of the group primaries",
             )
-        elif primary.network != member.network and not primary.east_west:
-            yield Contradiction(
-                (member.host, primary.host),
-                "are remote and primary on several networks without an east-west gateway",
-                f"set cross_cluster_gateway_east_west: present on {primary.host}",
-            )
+        else:
+            yield from _served(member, primary)
+
+
+def _served(member: Member, primary: Member) -> Iterator[Contradiction]:
+    """What keeps a remote from its primary, or its primary from it."""
+    hosts = (member.host, primary.host)
+    if primary.network != member.network and not primary.east_west:
+        yield Contradiction(
+            hosts,
+            "are remote and primary on several networks without an east-west gateway",
+            f"set cross_cluster_gateway_east_west: present on {primary.host}",
+        )
+    elif not member.primary_address and not primary.east_west:
+        yield Contradiction(
+            hosts,
+            "are remote and primary, and no gateway leads to the control plane",
+            f"set cross_cluster_gateway_east_west: present on {primary.host}, or install_primary_address on "
+            f"{member.host}",
+        )
+    elif not member.primary_address and not primary.exposed:
+        yield Contradiction(
+            hosts,
+            "are remote and primary, and the control plane is not exposed",
+            f"leave cross_cluster_gateway_expose_control_plane out on {primary.host}, or set install_primary_address "
+            f"on {member.host}",
+        )
+    if not primary.discovered:
+        yield Contradiction(
+            hosts,
+            "are remote and primary without a remote secret, so that no pod of the remote would be injected",
+            f"set remote_secrets_state: present on {primary.host}",
+        )
