@@ -24,6 +24,8 @@ _SPEC_OPTIONS = {
 }
 
 NETWORK_LABEL = "topology.istio.io/network"
+CONTROL_PLANE_CLUSTERS = "topology.istio.io/controlPlaneClusters"
+"""Annotation of Istio's namespace: whose istiod injects, and hands out the root, in a cluster that has none."""
 
 PRUNED: tuple[Kind, ...] = tuple(
     TABLE[key]
@@ -32,6 +34,7 @@ PRUNED: tuple[Kind, ...] = tuple(
         ("", "Service"),
         ("", "ServiceAccount"),
         ("", "ResourceQuota"),
+        ("discovery.k8s.io", "EndpointSlice"),
         ("apps", "Deployment"),
         ("apps", "DaemonSet"),
         ("autoscaling", "HorizontalPodAutoscaler"),
@@ -72,9 +75,12 @@ def operator(params: Mapping[str, Any], base: Mapping[str, Any] | None) -> Manif
 
 
 def _with_default_validator(spec: dict[str, Any]) -> dict[str, Any]:
-    """Without a default revision the charts render no webhook that validates objects which name no revision."""
+    """Without a default revision the charts render no webhook that validates objects which name no revision.
+
+    A remote keeps none: no istiod validates for a cluster that is not its own, so it would never be armed.
+    """
     values = spec.get("values") or {}
-    if spec.get("revision") or values.get("defaultRevision") is not None:
+    if spec.get("revision") or spec.get("profile") == "remote" or values.get("defaultRevision") is not None:
         return spec
     return {**spec, "values": {**values, "defaultRevision": "default"}}
 
@@ -106,21 +112,26 @@ def scope_of(iop: Mapping[str, Any]) -> str:
     return scope
 
 
-def manifests_of(rendered: Sequence[Manifest], iop: Mapping[str, Any]) -> list[Manifest]:
+def manifests_of(
+    rendered: Sequence[Manifest], iop: Mapping[str, Any], control_plane_clusters: Sequence[str] = ()
+) -> list[Manifest]:
     """The rendered manifests with the namespaces that they need; the control plane's own carries its network's label.
 
     istioctl labels a namespace only when it creates it, the usual reason why traffic stays in its cluster.
+    C(control_plane_clusters) are the clusters whose istiod serves this one.
     """
     root = iop["metadata"]["namespace"]
     namespaces = {root, *(manifest["metadata"].get("namespace") for manifest in rendered)} - {None, ""}
     network = ((iop["spec"].get("values") or {}).get("global") or {}).get("network")
     present = {manifest["metadata"]["name"] for manifest in rendered if manifest["kind"] == "Namespace"}
+    known: dict[str, Any] = {"labels": {NETWORK_LABEL: network}} if network else {}
+    if control_plane_clusters:
+        known["annotations"] = {CONTROL_PLANE_CLUSTERS: ",".join(control_plane_clusters)}
     return [
-        *(_namespace(name, network if name == root else None) for name in sorted(namespaces - present)),
+        *(_namespace(name, known if name == root else {}) for name in sorted(namespaces - present)),
         *rendered,
     ]
 
 
-def _namespace(name: str, network: str | None) -> Manifest:
-    labels = {"labels": {NETWORK_LABEL: network}} if network else {}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, **labels}}
+def _namespace(name: str, known: Mapping[str, Any]) -> Manifest:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, **known}}

@@ -123,7 +123,7 @@ def istio_operator(task: Task) -> Result:
     return converged(
         task,
         Wish(
-            manifests_of(rendered, iop),
+            manifests_of(rendered, iop, params.get("control_plane_clusters") or ()),
             scope=scope,
             prune_kinds=PRUNED,
             prune=params["prune"],

@@ -15,7 +15,7 @@ description:
   - Unlike C(istioctl install), a run that changes nothing writes nothing, check mode and diff show every field, the
     namespace's network label is kept, and webhooks that istiod has armed stay armed.
   - Without O(revision), the validating webhook for objects that name no revision is part of the control plane
-    (C(values.defaultRevision) is C(default) unless set).
+    (C(values.defaultRevision) is C(default) unless set, or unless the profile is C(remote)).
 options:
   name:
     description: Name of the control plane; without it, C(metadata.name) of the IstioOperator, else C(istio).
@@ -47,6 +47,15 @@ options:
   values:
     description: Helm values, as C(spec.values) of an IstioOperator.
     type: dict
+  control_plane_clusters:
+    description:
+      - Of a cluster without an istiod of its own (profile C(remote)), the names of the clusters whose istiod serves it,
+        as the annotation C(topology.istio.io/controlPlaneClusters) of the namespace. C(*) is any.
+      - Such an istiod arms the cluster's webhooks only once it holds the cluster's remote secret, see
+        M(meshfleet.istio.remote_secret); until then O(wait) would wait in vain.
+    type: list
+    elements: str
+    version_added: "0.1.0"
   definition:
     description:
       - A whole IstioOperator, as a mapping or YAML text.
@@ -106,6 +115,20 @@ EXAMPLES = r"""
         - name: public
           namespace: gateways
           enabled: true
+
+- name: A remote, served by the istiod of east
+  meshfleet.istio.istio_operator:
+    profile: remote
+    values:
+      istiodRemote:
+        injectionPath: /inject/cluster/west/net/far
+      global:
+        network: far
+        multiCluster:
+          clusterName: west
+        remotePilotAddress: 203.0.113.7
+    control_plane_clusters: [east]
+    wait: false
 
 - name: Remove the gateway; CRDs and namespaces stay
   meshfleet.istio.istio_operator:
@@ -181,6 +204,7 @@ SPEC = options("cluster", "state", "apply", "wait") | {
     "components": {"type": "dict"},
     "mesh_config": {"type": "dict", "aliases": ["meshConfig"]},
     "values": {"type": "dict"},
+    "control_plane_clusters": {"type": "list", "elements": "str"},
     "definition": {"type": "raw"},
     "src": {"type": "str"},
     "istioctl": {"type": "str"},

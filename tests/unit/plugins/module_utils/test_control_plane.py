@@ -154,6 +154,15 @@ def test_every_namespace_of_a_render_is_made_and_the_own_one_knows_its_network()
     assert [manifest["kind"] for manifest in found[2:]] == ["ConfigMap", "Service", "ClusterRole"]
 
 
+def test_the_namespace_of_a_remote_names_whose_istiod_serves_it() -> None:
+    (namespace,) = manifests_of([], plane(), ["east", "south"])
+    assert namespace["metadata"]["annotations"] == {"topology.istio.io/controlPlaneClusters": "east,south"}
+
+
+def test_a_remote_has_no_validator_of_its_own() -> None:
+    assert "values" not in operator({"profile": "remote"}, None)["spec"]
+
+
 @pytest.mark.parametrize("values", [None, {}, {"global": None}, {"global": {"network": ""}}])
 def test_without_a_network_the_namespace_has_no_label(values: Any) -> None:
     assert manifests_of([], plane(values=values)) == [
