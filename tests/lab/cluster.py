@@ -58,6 +58,11 @@ class Cluster:
         return self.folder / "istiod.json"
 
     @property
+    def gateways(self) -> Path:
+        """Where others of the lab see which local port is behind an address of its east-west gateway."""
+        return self.folder / "gateways.json"
+
+    @property
     def service_cidr(self) -> str:
         return f"10.{128 + self.index % 100}.0.0/16"
 

@@ -252,9 +252,44 @@ def routes(
     return found
 
 
-def _service_routes(service: Object, group: Group, ports: Mapping[str, int]) -> dict[tuple[str, int], int]:
+def forwards(services: Iterable[Object], slices: Sequence[Object]) -> dict[tuple[str, int], str]:
+    """Map each address of a Service without pods of its own to the IP:port that somebody wrote down for it."""
+    return {
+        (host, port["port"]): f"{one['endpoints'][0]['addresses'][0]}:{end['port']}"
+        for service in services
+        if not service["spec"].get("selector")
+        for one in slices
+        if _belongs(one, service) and one.get("endpoints")
+        for port in service["spec"].get("ports", ())
+        for end in one.get("ports", ())
+        if end.get("name") == port.get("name")
+        for host in _hosts(service)
+    }
+
+
+def _belongs(endpoints: Object, service: Object) -> bool:
+    owner = endpoints["metadata"].get("labels", {}).get("kubernetes.io/service-name")
+    own = service["metadata"]
+    return (owner, endpoints["metadata"]["namespace"]) == (own["name"], own["namespace"])
+
+
+def passed_through(services: Iterable[Object], ports: Mapping[str, int]) -> dict[str, int]:
+    """Map each IP:port of an east-west gateway by which others reach an istiod to that istiod's local port."""
+    return {
+        f"{entry['ip']}:{PORTS[name]}": ports[name]
+        for service in services
+        if service["metadata"].get("labels", {}).get("istio") == "eastwestgateway"
+        for entry in _ingress(service)
+        for name in ("secure_xds", "https")
+    }
+
+
+def _hosts(service: Object) -> list[str]:
     name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
-    hosts = [f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.cluster.local", *service["spec"].get("clusterIPs", ())]
+    return [f"{name}.{namespace}.svc", f"{name}.{namespace}.svc.cluster.local", *service["spec"].get("clusterIPs", ())]
+
+
+def _service_routes(service: Object, group: Group, ports: Mapping[str, int]) -> dict[tuple[str, int], int]:
     container = discovery(group.pods[0]) or {}
     named = {port["name"]: port["containerPort"] for port in container.get("ports", ()) if "name" in port}
     local = {number: ports[name] for name, number in PORTS.items()}
@@ -263,17 +298,20 @@ def _service_routes(service: Object, group: Group, ports: Mapping[str, int]) -> 
         target = port.get("targetPort", port["port"])
         number = named.get(target) if isinstance(target, str) else target
         if number in local:
-            found |= {(host, port["port"]): local[number] for host in hosts}
+            found |= {(host, port["port"]): local[number] for host in _hosts(service)}
     return found
 
 
 def load_balancer_addresses(services: Iterable[Object], prefix: str) -> list[tuple[Object, str]]:
-    """Return which Services of type LoadBalancer want an address, and which one each gets."""
+    """Return which Services of type LoadBalancer want an address, and which one each gets: that which it asks for,
+    as C(spec.loadBalancerIP), or the next one.
+    """
     balancers = [service for service in services if service["spec"].get("type") == "LoadBalancer"]
     used = {entry.get("ip") for service in balancers for entry in _ingress(service)}
     free = (address for number in range(1, 255) if (address := f"{prefix}.{number}") not in used)
     waiting = [service for service in balancers if not _ingress(service)]
-    return list(zip(sorted(waiting, key=_created), free, strict=False))
+    given = zip(sorted(waiting, key=_created), free, strict=False)
+    return [(service, service["spec"].get("loadBalancerIP") or address) for service, address in given]
 
 
 def _ingress(service: Object) -> list[Object]:

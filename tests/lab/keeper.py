@@ -1,7 +1,7 @@
 """What a cluster needs besides Kubernetes' own processes: istiod's pods, load balancers, the way to webhooks.
 
 One keeper runs per cluster, detached. It plays the kubelet for the pods of istiod, the cloud for Services of type
-LoadBalancer, and kube-proxy for what the API server calls.
+LoadBalancer, kube-proxy for what the API server calls, and the east-west gateway by which other clusters reach istiod.
 """
 
 from __future__ import annotations
@@ -134,18 +134,25 @@ class Keeper:
         self._pods = Store(self._api, "/api/v1/pods?labelSelector=app%3Distiod", self._wake)
         self._services = Store(self._api, "/api/v1/services", self._wake)
         self._secrets = Store(self._api, "/api/v1/secrets?fieldSelector=metadata.name%3Dcacerts", self._wake)
+        self._slices = Store(
+            self._api,
+            "/apis/discovery.k8s.io/v1/endpointslices?labelSelector=app.kubernetes.io%2Fname%3Distiod",
+            self._wake,
+        )
         self._istiods: dict[str, _Istiod] = {}
         self._routes: dict[tuple[str, int], int] = {}
+        self._forwards: dict[tuple[str, int], str] = {}
         self._pod_number = 0
         self._published: list[IstiodState] | None = None
+        self._through: dict[str, int] = {}
 
     def run(self) -> None:
         """Keep the cluster until SIGTERM."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop())
         self._stop_leftovers()
-        relay.serve(relay.listen(Path(cluster.RELAY_SOCKET)), lambda host, port: self._routes.get((host, port)))
-        stores = (self._pods, self._services, self._secrets)
+        relay.serve(relay.listen(Path(cluster.RELAY_SOCKET)), self._local_port)
+        stores = (self._pods, self._services, self._secrets, self._slices)
         for store in stores:
             store.start()
         log.info("keeping %s", self._cluster.name)
@@ -346,7 +353,13 @@ class Keeper:
         """Tell the relay and the state folder what answers now."""
         newest_first = sorted(self._istiods.values(), key=lambda kept: kept.group.created, reverse=True)
         answering = [(kept.group, kept.ports) for kept in newest_first if kept.ready]
-        self._routes = istiod.routes(self._services.objects(), answering)
+        services = self._services.objects()
+        self._routes = istiod.routes(services, answering)
+        self._forwards = istiod.forwards(services, self._slices.objects())
+        through = istiod.passed_through(services, answering[0][1]) if answering else {}
+        if through != self._through:
+            pki.write_private(self._cluster.gateways, json.dumps(through).encode())
+            self._through = through
         states = [
             IstiodState(
                 name=kept.group.name,
@@ -363,6 +376,16 @@ class Keeper:
             content = json.dumps([asdict(state) for state in states], indent=2).encode()
             pki.write_private(self._cluster.istiod_state, content)
             self._published = states
+
+    def _local_port(self, host: str, port: int) -> int | None:
+        """Who answers for an address: an istiod of this cluster, or one behind the gateway of another in this lab."""
+        if (own := self._routes.get((host, port))) is not None:
+            return own
+        target = self._forwards.get((host, port))
+        for gateways in self._cluster.gateways.parents[1].glob(f"*/{self._cluster.gateways.name}") if target else ():
+            if (found := json.loads(gateways.read_text()).get(target)) is not None:
+                return int(found)
+        return None
 
     def _lookup(self, plural: str, namespace: str, name: str) -> Object | None:
         return self._api.find(f"/api/v1/namespaces/{namespace}/{plural}/{name}")

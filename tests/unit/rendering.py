@@ -21,7 +21,7 @@ def templar(role: str, **variables: Any) -> Templar:
     folder = ROOT / "roles" / role
     files = (folder / name / "main.yml" for name in ("defaults", "vars"))
     own = {name: trusted(value) for path in files if path.exists() for name, value in load(path).items()}
-    return Templar(DataLoader(), {"inventory_hostname": "east"} | own | variables)
+    return Templar(DataLoader(), {"inventory_hostname": "east", "groups": {}, "hostvars": {}} | own | variables)
 
 
 def trusted(value: Any) -> Any:

@@ -228,6 +228,29 @@ def test_other_services_lead_nowhere(unrelated: Object) -> None:
     assert istiod.routes([unrelated], [(istiod.groups([pod()])[0], PORTS)]) == {}
 
 
+def test_a_service_without_pods_leads_to_the_gateway_of_another_cluster() -> None:
+    endpoints = {
+        "metadata": {
+            "namespace": "istio-system",
+            "labels": {"kubernetes.io/service-name": service({}, 1)["metadata"]["name"]},
+        },
+        "endpoints": [{"addresses": ["198.18.1.1"]}],
+        "ports": [{"port": 15017}],
+    }
+    found = istiod.forwards([service({}, 15017), service({"app": "istiod"}, 15017)], [endpoints])
+    assert found == {
+        ("10.0.0.1", 443): "198.18.1.1:15017",
+        ("istiod.istio-system.svc", 443): "198.18.1.1:15017",
+        ("istiod.istio-system.svc.cluster.local", 443): "198.18.1.1:15017",
+    }
+    gateway = {
+        "metadata": {"labels": {"istio": "eastwestgateway"}},
+        "status": {"loadBalancer": {"ingress": [{"ip": "198.18.1.1"}]}},
+    }
+    through = istiod.passed_through([gateway, service({}, 1)], PORTS)
+    assert through == {"198.18.1.1:15012": PORTS["secure_xds"], "198.18.1.1:15017": PORTS["https"]}
+
+
 def test_load_balancers_get_what_is_free() -> None:
     def balancer(name: str, created: str, *addresses: str) -> Object:
         ingress = [{"ip": address} for address in addresses]
@@ -243,6 +266,8 @@ def test_load_balancers_get_what_is_free() -> None:
         ("older", "127.1.1.2"),
         ("new", "127.1.1.3"),
     ]
+    services[0]["spec"]["loadBalancerIP"] = "198.18.1.1"
+    assert istiod.load_balancer_addresses(services[:1], "127.1.1") == [(services[0], "198.18.1.1")]
 
 
 @pytest.mark.parametrize(

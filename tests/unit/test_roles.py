@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleError
-from ansible.template import trust_as_template
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import ISTIO_KINDS
-from tests.unit.rendering import ROOT, load, rendered, templar
+from tests.unit.rendering import ROOT, load, rendered, templar, trusted
 
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
-INVENTORIES = sorted(path.name for path in (ROOT / "inventories").iterdir())
+INVENTORIES = ["lab", "prod"]
+EXAMPLES = sorted(f"examples/{path.name}" for path in (ROOT / "inventories/examples").iterdir())
 ROLE_OF = {
     "topology": "topology",
     "certificates": "certificates",
@@ -31,8 +33,21 @@ ROLE_OF = {
     "uninstall": "uninstall",
     "leave": "leave",
 }
-APART = ("analyze", "verify", "uninstall", "leave")
-SITE = [name for name in ROLE_OF if name not in APART]
+SITE = [
+    "topology",
+    "certificates",
+    "install",
+    "cross_cluster",
+    "install",
+    "remote_secrets",
+    "cross_cluster",
+    "security",
+    "telemetry",
+]
+TARGET = "{{ target | default('clusters') }}"
+# Primaries first, so that remotes find the gateways that lead to them.
+TWICE = ("install", "cross_cluster")
+TURN = "turn | default('all') in ['all', 'remotes' if 'remotes' in group_names else 'primaries']"
 
 
 def options(role: str) -> dict[str, dict[str, Any]]:
@@ -76,7 +91,8 @@ def test_every_option_is_in_the_inventory_page(role: str) -> None:
 
 @pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.stem)
 def test_a_playbook_is_short(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 15
+    most = 30 if path.stem == "site" else 15
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= most
 
 
 @pytest.mark.parametrize(("playbook", "role"), ROLE_OF.items())
@@ -84,14 +100,14 @@ def test_a_play_is_one_role_on_any_target(playbook: str, role: str) -> None:
     (play,) = load(ROOT / "playbooks" / f"{playbook}.yml")
     expected = load(ROOT / "playbooks/install.yml")[0] | {
         "name": play["name"],
+        "hosts": [TARGET, "{{ among | default('&all') }}"] if playbook in TWICE else TARGET,
         "tags": [playbook],
-        "roles": [{"role": f"meshfleet.istio.{role}"}],
+        "roles": [{"role": f"meshfleet.istio.{role}"} | ({"when": TURN} if playbook in TWICE else {})],
     }
     if playbook == "leave":
         # What a cluster does comes after what all others have done, whatever strategy the user prefers.
         expected["strategy"] = "linear"
     assert play == expected
-    assert play["hosts"] == "{{ target | default('clusters') }}"
     assert "any_errors_fatal" not in play
 
 
@@ -101,7 +117,40 @@ def test_the_sites_only_import() -> None:
     assert imported == [f"meshfleet.istio.{name}" for name in SITE]
 
 
-@pytest.mark.parametrize("inventory", INVENTORIES)
+def test_primaries_have_their_turn_before_remotes() -> None:
+    plays = [play for play in load(ROOT / "playbooks/site.yml") if "vars" in play]
+    turns = [(play["ansible.builtin.import_playbook"].rpartition(".")[2], play["vars"]["turn"]) for play in plays]
+    assert turns == [(name, turn) for turn in ("primaries", "remotes") for name in TWICE]
+
+
+@pytest.mark.parametrize(
+    ("groups", "turn", "hosts"),
+    [
+        ({}, {"turn": "primaries"}, "east,south"),
+        ({}, {"turn": "remotes"}, ""),
+        ({"remotes": ["south"]}, {"turn": "primaries"}, "east"),
+        ({"remotes": ["south"]}, {"turn": "remotes"}, "south"),
+        ({"remotes": ["south"]}, {}, "east,south"),
+    ],
+)
+@pytest.mark.parametrize("name", TWICE)
+def test_whose_turn_it_is(name: str, groups: dict[str, list[str]], turn: dict[str, str], hosts: str) -> None:
+    (play,) = load(ROOT / f"playbooks/{name}.yml")
+    given: dict[str, Any] = {}
+    for one in load(ROOT / "playbooks/site.yml"):
+        if turn and turn.items() <= one.get("vars", {}).items():
+            given = one["vars"]
+    among = Templar(DataLoader(), {"groups": groups} | trusted(given)).template(trusted(play["hosts"][1]))
+    condition = trust_as_template("{{ " + play["roles"][0]["when"] + " }}")
+    found = []
+    for host in ("east", "south"):
+        own = {"group_names": ["remotes"] if host in groups.get("remotes", ()) else [], **turn}
+        if among == "&all" and Templar(DataLoader(), own).template(condition):
+            found.append(host)
+    assert ",".join(found) == hosts
+
+
+@pytest.mark.parametrize("inventory", [*INVENTORIES, *EXAMPLES])
 def test_the_site_parses_with_each_inventory(inventory: str) -> None:
     run = ansible("ansible-playbook", "site.yml", "-i", f"inventories/{inventory}", "--syntax-check")
     assert (run.returncode, run.stderr) == (0, "")
@@ -116,12 +165,61 @@ def test_a_tag_selects_one_plays_tasks() -> None:
 
 @pytest.fixture(scope="module", params=INVENTORIES)
 def hosts(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
-    run = ansible("ansible-inventory", "-i", f"inventories/{request.param}", "--list", "--export")
+    return variables(request.param)
+
+
+def variables(inventory: str) -> dict[str, dict[str, Any]]:
+    """Each host's variables, with the names of its groups."""
+    run = ansible("ansible-inventory", "-i", f"inventories/{inventory}", "--list")
     assert run.returncode == 0, run.stderr
     listing = json.loads(run.stdout)
     found: dict[str, dict[str, Any]] = listing["_meta"]["hostvars"]
-    common = listing["all"].get("vars", {})
-    return {host: common | own for host, own in found.items()}
+    groups = {name: group.get("hosts", ()) for name, group in listing.items() if name != "_meta"}
+    return {
+        host: own | {"group_names": [name for name, members in groups.items() if host in members]}
+        for host, own in found.items()
+    }
+
+
+@pytest.mark.parametrize("inventory", [*INVENTORIES, *EXAMPLES])
+def test_an_inventory_is_one_mesh(inventory: str) -> None:
+    run = ansible("ansible-playbook", "playbooks/topology.yml", "-i", f"inventories/{inventory}")
+    assert (run.returncode, run.stderr) == (0, ""), run.stdout
+    assert "failed=0" in run.stdout
+
+
+@pytest.mark.parametrize("inventory", EXAMPLES)
+def test_an_example_has_a_page_and_sets_only_what_roles_know(inventory: str) -> None:
+    name = inventory.removeprefix("examples/")
+    page = (ROOT / "docs/topologies" / f"{name}.md").read_text(encoding="utf-8")
+    assert f"inventories/examples/{name}" in page
+    index = (ROOT / "docs/topologies/README.md").read_text(encoding="utf-8")
+    assert f"]({name}.md)" in index
+    known = {option for role in ROLES for option in options(role)}
+    for own in variables(inventory).values():
+        assert {name for name in own if name.startswith(tuple(f"{role}_" for role in ROLES))} <= known
+
+
+# What sets the topologies apart: host to (network, east-west gateway, primary).
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("multi-primary-one-network", {"east": ("flat", None, None), "west": ("flat", None, None)}),
+        (
+            "multi-primary-several-networks",
+            {"east": ("network-east", "present", None), "west": ("network-west", "present", None)},
+        ),
+        ("primary-remote", {"east": ("network-east", "present", None), "west": ("network-west", "present", "east")}),
+        (
+            "one-primary-several-remotes",
+            {"east": ("near", "present", None), "south": ("near", None, "east"), "west": ("far", "present", "east")},
+        ),
+    ],
+)
+def test_an_example_is_of_its_topology(name: str, expected: dict[str, tuple[str, str | None, str | None]]) -> None:
+    names = ("cluster_network", "cross_cluster_gateway_east_west", "cluster_primary")
+    found = {host: tuple(own.get(name) for name in names) for host, own in variables(f"examples/{name}").items()}
+    assert found == expected
 
 
 def test_an_inventory_holds_the_five_parts_of_the_guide(hosts: dict[str, dict[str, Any]]) -> None:
@@ -244,3 +342,73 @@ def test_a_telemetry_with_an_unknown_provider_is_refused(part: str) -> None:
 )
 def test_the_inventory_identifies_the_cluster(variables: dict[str, Any], expected: dict[str, Any]) -> None:
     assert templar("install", **variables).template(trust_as_template("{{ _install_values }}")) == expected
+
+
+CLUSTERS = ["east", "south", "west"]
+FLEET: dict[str, Any] = {
+    "groups": {"remotes": ["south", "west"], "clusters": CLUSTERS},
+    "hostvars": {
+        "east": {"cluster_name": "e"},
+        "south": {"cluster_primary": "east"},
+        "west": {"cluster_primary": "east", "install_primary_address": "istiod.example.com"},
+    },
+}
+
+
+def test_a_primary_of_remotes_leads_them_and_is_exposed() -> None:
+    values = trust_as_template("{{ _install_values }}")
+    assert templar("install", **FLEET).template(values) == {
+        "global": {"multiCluster": {"clusterName": "east"}, "externalIstiod": True}
+    }
+    ports = trust_as_template("{{ _cross_cluster_gateway_k8s.service.ports | map(attribute='port') }}")
+    assert templar("cross_cluster_gateway", **FLEET).template(ports) == [15021, 15443, 15012, 15017, 443]
+    others = FLEET | {"inventory_hostname": "north"}
+    assert templar("cross_cluster_gateway", **others).template(ports) == [15021, 15443, 15012, 15017]
+    manifests = rendered("cross_cluster_gateway", cross_cluster_gateway_east_west="present", **FLEET)
+    assert [(one["kind"], one["metadata"]["name"]) for one in manifests] == [
+        ("Gateway", "cross-network-gateway"),
+        ("Gateway", "istiod-gateway"),
+        ("VirtualService", "istiod"),
+    ]
+    routed = {
+        one["match"][0]["port"]: one["route"][0]["destination"]["port"]["number"] for one in manifests[2]["spec"]["tls"]
+    }
+    assert routed == {15012: 15012, 15017: 443, 443: 443}
+
+
+def answer(**known: Any) -> dict[str, Any]:
+    return {"_install_answers": {"results": [{"item": "east", **known}]}, "ansible_check_mode": False}
+
+
+@pytest.mark.parametrize(
+    ("known", "address"),
+    [
+        pytest.param(answer(result="198.51.100.7"), "198.51.100.7", id="of the gateway"),
+        pytest.param(answer(result=None), "", id="none yet"),
+        pytest.param(answer(result=None) | {"ansible_check_mode": True}, "east.invalid", id="none yet, to be planned"),
+        pytest.param(answer(msg="refused") | {"ansible_check_mode": True}, "", id="no answer"),
+        pytest.param({"install_primary_address": "istiod.example.com"}, "istiod.example.com", id="given"),
+    ],
+)
+def test_a_remote_is_led_to_its_primary(known: dict[str, Any], address: str) -> None:
+    own = {"inventory_hostname": "south", "cluster_primary": "east", "cluster_network": "n"}
+    template = templar("install", **FLEET, **own, **known)
+    assert template.template(trust_as_template("{{ _install_values }}")) == {
+        "global": {"multiCluster": {"clusterName": "south"}, "network": "n", "remotePilotAddress": address},
+        "istiodRemote": {"injectionPath": "/inject/cluster/south/net/n"},
+    }
+    assert template.template(trust_as_template("{{ _install_primary_name }}")) == "e"
+
+
+def test_each_primary_is_asked_once_and_only_for_who_needs_it() -> None:
+    own = {"ansible_play_hosts": ["east", "south", "west", "south"]}
+    asked = templar("install", **FLEET, **own).template(trust_as_template("{{ _install_primaries }}"))
+    assert list(asked) == ["east"]
+    own = {"ansible_play_hosts": ["east", "west"]}
+    assert list(templar("install", **FLEET, **own).template(trust_as_template("{{ _install_primaries }}"))) == []
+
+
+@pytest.mark.parametrize(("groups", "seen"), [(["remotes"], []), (["primaries"], CLUSTERS)])
+def test_a_remote_sees_nobody(groups: list[str], seen: list[str]) -> None:
+    found = templar("remote_secrets", **FLEET, group_names=groups)
+    assert found.template(trust_as_template("{{ remote_secrets_clusters }}")) == seen

@@ -1,0 +1,163 @@
+"""One primary serves two remotes, one on its network and one on another: the example inventory, on real clusters."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.lab import until
+
+from .conftest import running
+from .playbook import Fleet, Run, ansible_playbook, fleet_of, listen, real
+
+INVENTORY = "inventories/examples/one-primary-several-remotes"
+NETWORKS = {"east": "near", "south": "near", "west": "far"}
+REMOTES = ("south", "west")
+# As a cloud's load balancer gives them, by spec.loadBalancerIP: an EndpointSlice may not lead to the loopback.
+GATEWAYS = {"east": "198.18.1.1", "west": "198.18.3.1"}
+SHOP: list[dict[str, Any]] = [
+    {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "cart", "namespace": "shop"},
+        "spec": {"selector": {"app": "cart"}, "ports": [{"name": "http", "port": 80}]},
+    },
+    {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "cart", "namespace": "shop", "labels": {"app": "cart"}},
+        "spec": {"containers": [{"name": "cart", "image": "cart"}]},
+    },
+]
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with running(tmp_path_factory.mktemp("remote"), *NETWORKS) as lab:
+        fleet = fleet_of(lab)
+        site(fleet).ok()
+        yield fleet
+
+
+def site(fleet: Fleet, *arguments: str, **extra: Any) -> Run:
+    address = "{{ " + json.dumps(GATEWAYS) + ".get(inventory_hostname, '') }}"
+    settings = {
+        "cluster_kubeconfig": str(fleet.lab.kubeconfig),
+        "install_istioctl": str(fleet.lab.istioctl),
+        "remote_secrets_allow_loopback": True,
+        "cross_cluster_gateway_east_west_k8s": {"service": {"loadBalancerIP": address}},
+    }
+    given = ("-i", INVENTORY, *arguments, "-e", json.dumps(settings | extra))
+    return ansible_playbook("site.yml", *given, environment={"XDG_CACHE_HOME": str(fleet.folder / "cache")})
+
+
+def debug(fleet: Fleet, page: str) -> Any:
+    (istiod,) = fleet.lab.istiods("east")
+    with urllib.request.urlopen(f"http://127.0.0.1:{istiod.ports['http']}/debug/{page}", timeout=10) as answer:
+        return json.load(answer)
+
+
+def test_the_primary_is_in_step_with_its_remotes(fleet: Fleet) -> None:
+    assert {one["id"]: one["syncStatus"] for one in debug(fleet, "clusterz")} == dict.fromkeys(NETWORKS, "synced")
+    assert [name for name in NETWORKS if fleet.lab.istiods(name)] == ["east"]
+    for remote in REMOTES:
+        assert not fleet.exists(remote, "-n", "istio-system", "deployment", "istiod")
+        assert not fleet.exists(remote, "-n", "istio-system", "secret", "-l", "istio/multiCluster=true")
+        root = fleet.get(remote, "configmap", "-n", "shop", "istio-ca-root-cert")["data"]
+        assert root == fleet.get("east", "configmap", "-n", "shop", "istio-ca-root-cert")["data"]
+
+
+@pytest.mark.parametrize("remote", REMOTES)
+def test_a_remotes_webhook_leads_to_the_primary(fleet: Fleet, remote: str) -> None:
+    (configuration,) = fleet.get(remote, "mutatingwebhookconfigurations")["items"]
+    for hook in configuration["webhooks"]:
+        assert hook["clientConfig"]["caBundle"]
+        assert hook["clientConfig"]["service"]["path"] == f"/inject/cluster/{remote}/net/{NETWORKS[remote]}"
+    (endpoints,) = fleet.get(remote, "endpointslices", "-n", "istio-system", "-l", "kubernetes.io/service-name=istiod")[
+        "items"
+    ]
+    assert [one["addresses"] for one in endpoints["endpoints"]] == [[GATEWAYS["east"]]]
+    metadata = fleet.get(remote, "namespace", "istio-system")["metadata"]
+    assert metadata["annotations"]["topology.istio.io/controlPlaneClusters"] == "east"
+    assert metadata["labels"]["topology.istio.io/network"] == NETWORKS[remote]
+
+
+def test_the_gateways_of_both_networks_are_known_and_istiod_is_exposed(fleet: Fleet) -> None:
+    found = {(one["Network"], one["Addr"]) for one in debug(fleet, "networkz")}
+    assert found == {("near", GATEWAYS["east"]), ("far", GATEWAYS["west"])}
+    service = fleet.get("east", "service", "-n", "istio-system", "istio-eastwestgateway")
+    ports = {port["port"]: port["targetPort"] for port in service["spec"]["ports"]}
+    assert ports == {15021: 15021, 15443: 15443, 15012: 15012, 15017: 15017, 443: 8443}
+    assert fleet.exists("east", "-n", "istio-system", "gateways.networking.istio.io", "istiod-gateway")
+    assert not fleet.exists("west", "-n", "istio-system", "gateways.networking.istio.io", "istiod-gateway")
+
+
+def test_a_remotes_pods_are_injected_by_the_primary_and_known_to_it(fleet: Fleet) -> None:
+    for remote in REMOTES:
+        fleet.kubectl(remote, "apply", "-f", "-", stdin="\n---\n".join(json.dumps(one) for one in SHOP))
+        pod = fleet.get(remote, "pod", "-n", "shop", "cart")
+        containers = [*pod["spec"]["containers"], *pod["spec"].get("initContainers", ())]
+        (proxy,) = [one for one in containers if one["name"] == "istio-proxy"]
+        variables = {one["name"]: one.get("value") for one in proxy["env"]}
+        assert (variables["ISTIO_META_CLUSTER_ID"], variables["ISTIO_META_NETWORK"]) == (remote, NETWORKS[remote])
+        fleet.kubectl(remote, "wait", "-n", "shop", "pod/cart", "--for=condition=Ready", "--timeout=60s")
+    wanted = {
+        (remote, fleet.get(remote, "pod", "-n", "shop", "cart")["status"]["podIP"], NETWORKS[remote])
+        for remote in REMOTES
+    }
+    until(f"the primary knows {wanted}", lambda: carts(fleet) == wanted)
+
+
+def carts(fleet: Fleet) -> set[tuple[str, str, str]]:
+    """Cluster, address and network of each endpoint of the service, as the primary's istiod knows them."""
+    shards = debug(fleet, "endpointShardz").get("cart.shop.svc.cluster.local", {}).get("shop", {}).get("Shards", {})
+    return {
+        (shard.partition("/")[2], address, one["Network"])
+        for shard, endpoints in shards.items()
+        for one in endpoints
+        for address in one["Addresses"]
+    }
+
+
+def test_a_second_run_writes_nothing(fleet: Fleet) -> None:
+    ear = listen(fleet.lab)
+    again = site(fleet).ok()
+    assert {host: counts["changed"] for host, counts in again.recap.items()} == dict.fromkeys(NETWORKS, 0)
+    assert {name: real(ear.written(name)) for name in NETWORKS} == {name: [] for name in NETWORKS}
+
+
+def test_a_remote_alone_finds_its_primary(fleet: Fleet) -> None:
+    fleet.kubectl("west", "annotate", "namespace", "istio-system", "topology.istio.io/controlPlaneClusters-")
+    ear = listen(fleet.lab)
+    run = site(fleet, "--limit", "west").ok()
+    assert run.changes("west") == {"Namespace istio-system": ("metadata.annotations",)}
+    assert (real(ear.written("east")), ear.heard("south")) == ([], [])
+
+
+def test_without_their_primary_remotes_say_so_once(fleet: Fleet) -> None:
+    lost = fleet.folder / "lost.json"
+    lost.write_text(json.dumps({"clusters": {"hosts": {"east": {"cluster_context": "nowhere"}}}}))
+    ear = listen(fleet.lab)
+    run = site(fleet, "-i", str(lost), "--tags", "install")
+    assert {host: counts["failures"] for host, counts in run.recap.items()} == dict.fromkeys(NETWORKS, 1)
+    for remote in REMOTES:
+        (told,) = [one.msg for one in run.results if one.host == remote and one.outcome == "failed"]
+        assert told.startswith(f"{remote}: no address of the control plane of its primary east: east: ")
+        assert told.endswith("Nothing was applied.")
+        assert ear.heard(remote) == []
+
+
+def test_a_gateway_without_an_address_is_told(fleet: Fleet) -> None:
+    settings = {
+        "cross_cluster_gateway_east_west": "present",
+        "cross_cluster_gateway_east_west_k8s": {"service": {"type": "ClusterIP"}},
+        "cross_cluster_gateway_wait_timeout": 20,
+    }
+    run = site(fleet, "--limit", "south", "--tags", "cross_cluster", **settings)
+    told = [one.msg for one in run.results if one.host == "south" and one.outcome == "failed"][-1]
+    assert told.startswith("south: Service istio-system/istio-eastwestgateway is not ready: ")
+    assert "Without an address no other network and no remote reaches the cluster" in told
