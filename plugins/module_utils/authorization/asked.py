@@ -93,7 +93,7 @@ def protocol_at(snapshot: Snapshot, workload: Workload, port: int) -> Protocol:
         return Protocol.HTTP
     for service in snapshot.services(workload.namespace, dict(workload.labels)):
         for node in service.spec["ports"].each():
-            if port in _targets(snapshot, service, workload, node) and protocol_of(node) in _TCP:
+            if port in targets_of(snapshot, service, workload, node) and protocol_of(node) in _TCP:
                 return Protocol.TCP
     return Protocol.HTTP
 
@@ -104,12 +104,12 @@ def ports_of(snapshot: Snapshot, workload: Workload) -> list[int]:
         number
         for service in snapshot.services(workload.namespace, dict(workload.labels))
         for node in service.spec["ports"].each()
-        for number in _targets(snapshot, service, workload, node)
+        for number in targets_of(snapshot, service, workload, node)
     )
     return list(dict.fromkeys(found))
 
 
-def _targets(snapshot: Snapshot, service: Resource, workload: Workload, port: Node) -> Iterable[int]:
+def targets_of(snapshot: Snapshot, service: Resource, workload: Workload, port: Node) -> Iterable[int]:
     """The container's ports that a port of a Service leads to."""
     target = port["targetPort"].value
     if isinstance(target, str):

@@ -63,17 +63,20 @@ P = TypeVar("P", bound=_OfWorkloads)
 
 
 class _Selected(Generic[P]):
-    """Objects by namespace, the oldest first: what has no age is yet to come."""
+    """Objects by namespace and by one label that they select, the oldest first: what has no age is yet to come."""
 
     def __init__(self, found: Iterable[P]) -> None:
-        self._by_namespace: dict[str, list[P]] = defaultdict(list)
-        for one in sorted(found, key=lambda one: age(one.resource)):
-            self._by_namespace[one.resource.namespace].append(one)
+        self._found: dict[tuple[str, tuple[str, str] | None], list[tuple[int, P]]] = defaultdict(list)
+        for number, one in enumerate(sorted(found, key=lambda one: age(one.resource))):
+            first = next(iter(selector(one.resource).items()), None)
+            self._found[one.resource.namespace, first].append((number, one))
 
     def each(self, workload: Workload, root_namespace: str) -> Iterator[P]:
         """Those that select the workload, of the root namespace first."""
         for namespace in dict.fromkeys((root_namespace, workload.namespace)):
-            for one in self._by_namespace.get(namespace, ()):
+            keys = ((namespace, item) for item in (None, *workload.labels.items()))
+            numbered = (one for key in keys for one in self._found.get(key, ()))
+            for _number, one in sorted(numbered, key=lambda pair: pair[0]):
                 if attached(one.resource, workload):
                     yield one
 

@@ -29,10 +29,14 @@ class Scope(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """One attribute and the test of it. C(source) tells whether it is about where a request comes from."""
+    """One attribute and the test of it. C(source) tells whether it is about where a request comes from.
+
+    C(wants) tells that the attribute must be there: a negation matches without it.
+    """
 
     key: str
     source: bool
+    wants: bool
     matches: Matches
 
 
@@ -127,11 +131,11 @@ def _conditions(
 ) -> Iterator[Condition]:
     positive = _tests(attribute, wanted, scope)
     if positive:
-        yield Condition(attribute.key, attribute.source, _some(positive))
+        yield Condition(attribute.key, attribute.source, True, _some(positive))
     excluded = _tests(attribute, unwanted, scope)
     if excluded:
         some = _some(excluded)
-        yield Condition(attribute.key, attribute.source, lambda request: not some(request))
+        yield Condition(attribute.key, attribute.source, False, lambda request: not some(request))
 
 
 def _some(tests: Sequence[Matches]) -> Matches:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..findings import Finding
-from . import destinations, gateway, mesh_config, telemetry, traffic
+from . import access, destinations, gateway, mesh_config, mutual_tls, telemetry, traffic
 from .check import Check
 from .snapshot import Snapshot
 
 FAMILIES: dict[str, tuple[Check, ...]] = {
     "gateway": gateway.CHECKS,
     "telemetry": telemetry.CHECKS,
+    "security": (*mutual_tls.CHECKS, *access.CHECKS),
     "traffic": (*traffic.CHECKS, *destinations.CHECKS),
     "mesh_config": mesh_config.CHECKS,
 }

@@ -1,0 +1,417 @@
+"""Security: who may call whom. Pure.
+
+Follows https://istio.io/latest/docs/reference/config/security/authorization-policy/.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..authorization import trust_domains, values
+from ..authorization.asked import protocol_at, targets_of
+from ..authorization.paths import normalized
+from ..authorization.policies import Policies, Policy, policies, selector, workload_of
+from ..authorization.request import Protocol, Request, Workload
+from ..authorization.rules import ALLOW, DENY, Rule, negative
+from ..findings import Severity
+from .check import Hit, check
+from .node import Node, Resource
+from .servers import servers
+from .snapshot import Snapshot
+
+_REFERENCE = "https://istio.io/latest/docs/reference/config/security/authorization-policy/"
+_IDENTITIES = frozenset(("source.principal", "source.namespace", "source.serviceAccount", "source.trustDomain"))
+
+
+def _entries(policy: Resource, *fields: str) -> Iterator[Node]:
+    """The values of fields of C(from.source) and C(to.operation), of their negations too, each as a node."""
+    for rule in policy.spec["rules"].each():
+        places = [one["source"] for one in rule["from"].each()] + [one["operation"] for one in rule["to"].each()]
+        for place in places:
+            for field in fields:
+                yield from place[field].each()
+                yield from place[negative(field)].each()
+
+
+def _when(policy: Resource, *keys: str) -> Iterator[Node]:
+    """The values of conditions on the attributes."""
+    for rule in policy.spec["rules"].each():
+        for one in rule["when"].each():
+            if one["key"].text in keys:
+                yield from one["values"].each()
+                yield from one["notValues"].each()
+
+
+def _principals(policy: Resource) -> Iterator[Node]:
+    yield from _entries(policy, "principals")
+    yield from _when(policy, "source.principal")
+
+
+# Values that match nobody
+
+
+@check(
+    "MF0311",
+    Severity.ERROR,
+    "Principal with spiffe://",
+    remedy="write the principal without spiffe://",
+    reference=f"{_REFERENCE}#Source",
+)
+def scheme(snapshot: Snapshot) -> Iterator[Hit]:
+    """Principals in policies are written without the scheme: istiod puts `spiffe://` before them.
+
+    With it the value matches nobody: an ALLOW rule lets nobody in, a DENY rule denies nobody.
+    """
+    for policy in snapshot.of("AuthorizationPolicy"):
+        for node in _principals(policy):
+            if node.text.startswith(values.SCHEME):
+                yield Hit(policy, node, f"{node.text} matches no caller: identities are compared without spiffe://")
+
+
+@check(
+    "MF0312",
+    Severity.ERROR,
+    "Principal of another trust domain",
+    remedy="write cluster.local, which stands for the mesh's own trust domain, or add trustDomainAliases to meshConfig",
+    reference="https://istio.io/latest/docs/tasks/security/authorization/authz-td-migration/",
+)
+def foreign_domain(snapshot: Snapshot) -> Iterator[Hit]:
+    """A principal begins with a trust domain. One that is neither the mesh's own nor an alias of it belongs to nobody
+    in the mesh.
+
+    `cluster.local` always stands for the mesh's own. Told only where meshConfig is known.
+    """
+    if not snapshot.mesh_configs:
+        return
+    known = snapshot.trust_domains
+    for policy in snapshot.of("AuthorizationPolicy"):
+        for node in _principals(policy):
+            domain = trust_domains.domain_of(node.text)
+            if domain and "*" not in domain and domain not in known and ":" not in domain:
+                told = ", ".join(sorted(known - {trust_domains.LOCAL} or {trust_domains.LOCAL}))
+                yield Hit(policy, node, f"{domain} is no trust domain of this mesh, which has {told}")
+
+
+@check(
+    "MF0313",
+    Severity.WARNING,
+    "Service account that does not exist",
+    remedy="name the service account that the caller's pods run as",
+    reference=f"{_REFERENCE}#Source",
+)
+def no_account(snapshot: Snapshot) -> Iterator[Hit]:
+    """Callers are known by the service account of their pods. One that does not exist is nobody.
+
+    It may exist in another cluster of the mesh only; then suppress this.
+    """
+    if not snapshot.knows("ServiceAccount"):
+        return
+    for policy in snapshot.of("AuthorizationPolicy"):
+        accounts = (*_entries(policy, "serviceAccounts"), *_when(policy, "source.serviceAccount"))
+        named = [(node, *_account(node.text, policy.namespace)) for node in accounts]
+        named += [(node, parts[2], parts[4]) for node in _principals(policy) if (parts := _parts(node.text))]
+        for node, namespace, name in named:
+            if name and snapshot.get("ServiceAccount", namespace, name) is None:
+                yield Hit(policy, node, f"namespace {namespace} has no service account {name}")
+
+
+def _account(text: str, home: str) -> tuple[str, str]:
+    namespace, _slash, name = text.rpartition("/")
+    return namespace or home, name
+
+
+def _parts(principal: str) -> list[str] | None:
+    parts = principal.split("/")
+    return parts if len(parts) == 5 and "*" not in "".join(parts[1:]) and parts[1::2] == ["ns", "sa"] else None
+
+
+@check(
+    "MF0314",
+    Severity.ERROR,
+    "Wildcard that Istio takes for a letter",
+    remedy="put the * at the beginning or at the end, or use {*} in paths and one value for each case elsewhere",
+    reference=f"{_REFERENCE}#Rule",
+)
+def wildcards(snapshot: Snapshot) -> Iterator[Hit]:
+    """One `*` at the beginning or the end of a value stands for any text; anywhere else it is a plain letter.
+
+    `cluster.local/ns/*/sa/web` matches nobody. Namespaces may hold it anywhere.
+    """
+    for policy in snapshot.of("AuthorizationPolicy"):
+        texts = _entries(policy, "principals", "requestPrincipals", "hosts", "methods", "paths")
+        for node in (*texts, *_when(policy, "source.principal", "request.auth.principal")):
+            text = node.text
+            inner = text.removeprefix("*") if text.startswith("*") else text.removesuffix("*")
+            subject = node.path.find("equestPrincipals") > 0 and text.startswith("*/") and text.endswith("/*")
+            if "*" in inner and not values.is_template(text) and not subject:
+                yield Hit(policy, node, f"a * of {text} is taken for a letter, so it matches nothing that is meant")
+
+
+# Policies that do other than what they say
+
+
+@check(
+    "MF0315",
+    Severity.ERROR,
+    "ALLOW policies that let nobody in",
+    remedy="allow what callers can show there: addresses or tokens where they have no certificate",
+    reference="https://istio.io/latest/docs/concepts/security/#dependency-on-mutual-tls",
+)
+def locked(snapshot: Snapshot) -> Iterator[Hit]:
+    """Principals, namespaces and service accounts are known by mutual TLS only.
+
+    Where there is none, a rule that asks for them never matches: at a gateway whose servers do not ask clients for a
+    certificate, and in pods whose PeerAuthentication says DISABLE. The same holds for rules with a value that istiod
+    cannot read: it leaves them out. An ALLOW policy without rules denies all, which is a common default and not told.
+    """
+    mesh = snapshot.once(policies)
+    for workload, found in _attached(snapshot):
+        allowing = [one for one in found[ALLOW] if not one.dry_run]
+        if not any(one.nodes for one in allowing):
+            continue
+        rules = [rule for one in allowing for _number, rule in one.rules(Protocol.HTTP)]
+        nameless = _nameless(snapshot, mesh, workload)
+        if all(nameless and _asks(rule, _IDENTITIES) for rule in rules):
+            first = next(one for one in allowing if one.nodes)
+            why = nameless if rules else "istiod cannot read a value in each of the rules, and leaves them out"
+            yield Hit(first.resource, first.resource.spec["rules"], f"no rule ever matches for {_at(workload)}: {why}")
+
+
+def _nameless(snapshot: Snapshot, mesh: Policies, workload: Workload) -> str:
+    """Why callers of a workload have no identity there; empty when they may have one."""
+    if not workload.gateway:
+        mode, said = mesh.mutual_tls(workload, 0)
+        ports = said.spec["portLevelMtls"] if said else Node(None)
+        return f"{said} turns mutual TLS off" if mode == "DISABLE" and not ports else ""
+    own = [one for one in snapshot.of("Gateway") if _selected(one, workload)]
+    found = [server for one in own for server in servers(one)]
+    plain = found and all(one.mode in ("", "SIMPLE", "PASSTHROUGH") for one in found)
+    return "the gateway asks its clients for no certificate" if plain else ""
+
+
+def _selected(gateway: Resource, workload: Workload) -> bool:
+    return gateway.spec["selector"].labels.items() <= workload.labels.items()
+
+
+def _asks(rule: Rule, keys: frozenset[str]) -> bool:
+    """Whether each alternative of the rule wants one of the attributes."""
+    return all(any(one.wants and one.key in keys for one in group) for group in rule.sources)
+
+
+def _at(workload: Workload) -> str:
+    labels = ",".join(f"{key}={value}" for key, value in sorted(workload.labels.items()))
+    return f"pods with {labels} in namespace {workload.namespace}" if labels else f"namespace {workload.namespace}"
+
+
+def _attached(snapshot: Snapshot) -> Sequence[tuple[Workload, Mapping[str, list[Policy]]]]:
+    """One workload for each set of policies in a namespace."""
+    return snapshot.once(_by_policies)
+
+
+def _by_policies(snapshot: Snapshot) -> list[tuple[Workload, Mapping[str, list[Policy]]]]:
+    mesh = snapshot.once(policies)
+    seen: dict[tuple[Any, ...], tuple[Workload, Mapping[str, list[Policy]]]] = {}
+    known: set[tuple[str, frozenset[tuple[str, str]]]] = set()
+    for pod in (*snapshot.of("Pod"), *snapshot.of("Deployment")):
+        workload = workload_of(snapshot, pod)
+        labels = workload.namespace, frozenset(workload.labels.items())
+        if labels in known:
+            continue
+        known.add(labels)
+        found = mesh.of(workload)
+        names = tuple(id(policy) for policies_of in found.values() for policy in policies_of)
+        said = tuple(id(one) for one in mesh.authentications(workload))
+        if names:
+            seen.setdefault((workload.namespace, workload.gateway, names, said), (workload, found))
+    return list(seen.values())
+
+
+@check(
+    "MF0316",
+    Severity.ERROR,
+    "HTTP in a policy for a TCP port",
+    remedy="use ports, addresses and identities for the port, or name the Service's port http if it serves HTTP",
+    reference="https://istio.io/latest/docs/tasks/security/authorization/authz-tcp/",
+)
+def http_on_tcp(snapshot: Snapshot) -> Iterator[Hit]:
+    """On a TCP port there are no methods, paths, hosts, headers and tokens.
+
+    An ALLOW rule with one of them is left out there, so that no connection is allowed by it. A DENY rule loses the
+    field and denies more than it says. The webhook warns of DENY rules without looking at ports (IST0133).
+    """
+    if not snapshot.knows("Service"):
+        return
+    told: set[tuple[object, int]] = set()
+    for service in snapshot.of("Service"):
+        wanted = service.spec["selector"].labels
+        pods = snapshot.pods(service.namespace, wanted) if wanted else []
+        workload = workload_of(snapshot, pods[0]) if pods else Workload(service.namespace, wanted)
+        if not wanted or workload.gateway:
+            continue
+        for node in service.spec["ports"].each():
+            for port in targets_of(snapshot, service, workload, node):
+                if protocol_at(snapshot, workload, port) is Protocol.TCP:
+                    for policy, rule, message in _on_tcp(snapshot, workload, port):
+                        if (policy.resource.identity, port) not in told:
+                            told.add((policy.resource.identity, port))
+                            yield Hit(policy.resource, rule, f"port {port} of {service} is TCP: {message}")
+
+
+def _on_tcp(snapshot: Snapshot, workload: Workload, port: int) -> Iterator[tuple[Policy, Node, str]]:
+    found = snapshot.once(policies).of(workload)
+    allowing = [one for one in found[ALLOW] if not one.dry_run]
+    if allowing and not any(_may_match(rule, port) for one in allowing for _number, rule in one.rules(Protocol.TCP)):
+        for policy in allowing:
+            void = _void(policy, port)
+            if void:
+                yield policy, void, "the rule is left out there, and no other one lets a connection in"
+    for policy in found[DENY]:
+        on_tcp = dict(policy.rules(Protocol.TCP))
+        for number, rule in policy.rules(Protocol.HTTP):
+            left = on_tcp.get(number)
+            if left and left.keys != rule.keys and _may_match(left, port) and not policy.dry_run:
+                yield policy, policy.nodes[number], "without its fields of HTTP the rule denies more than it says"
+                break
+
+
+def _void(policy: Policy, port: int) -> Node | None:
+    on_tcp = dict(policy.rules(Protocol.TCP))
+    lost = (number for number, rule in policy.rules(Protocol.HTTP) if number not in on_tcp and _may_match(rule, port))
+    return next((policy.nodes[number] for number in lost), None)
+
+
+def _may_match(rule: Rule, port: int) -> bool:
+    """Whether a connection to the port may match, by what the rule says of ports."""
+    probe = Request(Workload(""), port)
+    return any(all(one.matches(probe) for one in group if one.key == "destination.port") for group in rule.operations)
+
+
+@check(
+    "MF0317",
+    Severity.ERROR,
+    "Policy on tokens that nobody reads",
+    remedy="add a RequestAuthentication for the same pods",
+    reference="https://istio.io/latest/docs/tasks/security/authentication/authn-policy/#require-a-valid-token",
+)
+def no_tokens(snapshot: Snapshot) -> Iterator[Hit]:
+    """A token is read by a RequestAuthentication of the pod only. Without one, no request has claims or a principal.
+
+    A rule that wants them never matches, one that denies without them matches each request.
+    """
+    if not snapshot.knows("RequestAuthentication"):
+        return
+    mesh = snapshot.once(policies)
+    told: set[int] = set()
+    for workload, found in _attached(snapshot):
+        if mesh.tokens(workload):
+            continue
+        for policy in (one for some in found.values() for one in some):
+            node = next((one for rule in policy.nodes for one in _on_tokens(rule)), None)
+            if node and id(policy) not in told:
+                told.add(id(policy))
+                yield Hit(policy.resource, node, f"no RequestAuthentication with jwtRules is there for {_at(workload)}")
+
+
+def _on_tokens(rule: Node) -> Iterator[Node]:
+    for one in rule["from"].each():
+        for field in ("requestPrincipals", negative("requestPrincipals")):
+            if one["source"][field].texts:
+                yield one["source"][field]
+    for one in rule["when"].each():
+        if one["key"].text.startswith("request.auth."):
+            yield one["key"]
+
+
+@check(
+    "MF0318",
+    Severity.WARNING,
+    "Policy that another one makes pointless",
+    remedy="delete it, or narrow the other one",
+    reference="https://istio.io/latest/docs/concepts/security/#implicit-enablement",
+)
+def shadowed(snapshot: Snapshot) -> Iterator[Hit]:
+    """A policy decides nothing beside another one for the same pods that is for every request, or that has its rules.
+
+    A DENY policy with an empty rule denies whatever ALLOW policies say, and beside an ALLOW policy with an empty rule
+    no other ALLOW policy matters.
+    """
+    mesh = snapshot.once(policies)
+    by_scope: dict[tuple[str, frozenset[tuple[str, str]]], list[Policy]] = defaultdict(list)
+    for policy in mesh.policies:
+        targeted = policy.resource.spec["targetRefs"] or policy.resource.spec["targetRef"]
+        if policy.action in (ALLOW, DENY) and not policy.dry_run and not targeted:
+            by_scope[policy.resource.namespace, frozenset(selector(policy.resource).items())].append(policy)
+    everywhere = by_scope.get((snapshot.root_namespace, frozenset()), [])
+    for (namespace, labels), own in by_scope.items():
+        wide = by_scope.get((namespace, frozenset()), []) if labels else []
+        around = [*(everywhere if everywhere is not own else []), *wide]
+        yield from _shadowed(own, around)
+
+
+def _shadowed(own: Sequence[Policy], around: Sequence[Policy]) -> Iterator[Hit]:
+    total = {action: next((one for one in (*around, *own) if _for_all(one, action)), None) for action in (ALLOW, DENY)}
+    rules: dict[tuple[str, str], Policy] = {}
+    for policy in (*around, *own):
+        for node in policy.nodes:
+            rules.setdefault((policy.action, _canonical(node)), policy)
+    for policy in own:
+        denying, same = total[DENY], total[policy.action]
+        if denying and denying is not policy and (policy.action == DENY or policy.nodes):
+            yield Hit(policy.resource, "spec.rules", f"{denying} denies every request to its pods")
+        elif policy.action == ALLOW and same and same is not policy:
+            yield Hit(policy.resource, "spec.rules", f"{same} allows every request to its pods")
+        elif policy.nodes:
+            others = [rules[policy.action, _canonical(node)] for node in policy.nodes]
+            if all(other is not policy for other in others):
+                yield Hit(policy.resource, "spec.rules", f"{others[0]} has the same rules for its pods")
+
+
+def _for_all(policy: Policy, action: str) -> bool:
+    return policy.action == action and any(not rule.keys for _number, rule in policy.rules(Protocol.HTTP))
+
+
+def _canonical(node: Node) -> str:
+    return json.dumps(node.value, sort_keys=True, default=str)
+
+
+@check(
+    "MF0319",
+    Severity.ERROR,
+    "Path that no request has",
+    remedy="write the path as Envoy compares it: normalised, without a query",
+    reference="https://istio.io/latest/docs/reference/config/security/normalization/",
+)
+def paths(snapshot: Snapshot) -> Iterator[Hit]:
+    """Envoy makes paths normal before policies see them, as meshConfig.pathNormalization says, and cuts the query off.
+
+    By default `/a/../b` becomes `/b` and `/%61` becomes `/a`; slashes are merged and `%2F` decoded only when asked for.
+    A value that is written otherwise matches no request: what it should deny goes through.
+    """
+    how = snapshot.once(policies).normalization
+    for policy in snapshot.of("AuthorizationPolicy"):
+        for node in _entries(policy, "paths"):
+            text = node.text
+            if not text or values.is_template(text):
+                continue
+            if not text.startswith(("/", "*")):
+                yield Hit(policy, node, f"a path begins with /, so {text} matches no request")
+            elif "?" in text or "#" in text:
+                yield Hit(policy, node, f"{text} is compared with the path alone, which has no query and no fragment")
+            elif text.startswith("/") and normalized(text, how) != text:
+                yield Hit(policy, node, f"a request for {text} comes as {normalized(text, how)}")
+
+
+CHECKS = (
+    scheme,
+    foreign_domain,
+    no_account,
+    wildcards,
+    locked,
+    http_on_tcp,
+    no_tokens,
+    shadowed,
+    paths,
+)

@@ -1,0 +1,317 @@
+"""Security: who must speak mutual TLS and cannot, and who may call whom. Pure.
+
+Follows https://istio.io/latest/docs/concepts/security/.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from ..authorization.asked import targets_of
+from ..authorization.policies import age, is_gateway, policies, selector, workload_of
+from ..findings import Severity
+from .check import Hit, check
+from .node import Node, Resource
+from .snapshot import Snapshot
+
+_REFERENCE = "https://istio.io/latest/docs/reference/config/security/peer_authentication/"
+_MIGRATION = "https://istio.io/latest/docs/tasks/security/authentication/mtls-migration/"
+_PROXY = "istio-proxy"
+_NAMED = 5
+
+
+class Group(NamedTuple):
+    """The pods of a namespace that carry the same labels; C(proxied) says that all of them have a sidecar."""
+
+    pods: list[Resource]
+    proxied: bool
+
+    @property
+    def first(self) -> Resource:
+        return self.pods[0]
+
+
+def groups(snapshot: Snapshot) -> list[Group]:
+    """The pods that run, without those of gateways, the node's network, ambient namespaces and the control plane."""
+    found: dict[tuple[str, frozenset[tuple[str, str]], bool], list[Resource]] = defaultdict(list)
+    for pod in snapshot.of("Pod"):
+        done = pod.root.at("status", "phase").text in ("Succeeded", "Failed")
+        apart = pod.spec["hostNetwork"].flag or pod.annotations.get("ambient.istio.io/redirection") == "enabled"
+        if (
+            done
+            or apart
+            or pod.namespace in (snapshot.root_namespace, "kube-system")
+            or is_gateway(snapshot, pod.labels)
+        ):
+            continue
+        found[pod.namespace, frozenset(pod.labels.items()), _proxied(pod)].append(pod)
+    return [Group(pods, proxied) for (_namespace, _labels, proxied), pods in found.items()]
+
+
+def _proxied(pod: Resource) -> bool:
+    containers = (*pod.spec["containers"].each(), *pod.spec["initContainers"].each())
+    return any(one["name"].text == _PROXY for one in containers)
+
+
+def _mode(snapshot: Snapshot, pod: Resource, port: int = 0) -> tuple[str, Resource | None]:
+    return snapshot.once(policies).mutual_tls(workload_of(snapshot, pod), port)
+
+
+def _names(pods: list[Resource]) -> str:
+    names = sorted({pod.name for pod in pods})
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+# What STRICT does
+
+
+@check(
+    "MF0301",
+    Severity.WARNING,
+    "STRICT where pods have no sidecar",
+    remedy="give the pods a sidecar (label the namespace, restart them), or leave the namespace out of STRICT",
+    reference=_MIGRATION,
+)
+def without_sidecar(snapshot: Snapshot) -> Iterator[Hit]:
+    """STRICT is kept by the sidecar of the pod that is called: a pod without one takes plaintext from everyone.
+
+    It cannot call others that are STRICT either, for it has no certificate. Told for namespaces where other pods have
+    a sidecar, or that have a PeerAuthentication of their own.
+    """
+    if not snapshot.knows("Pod"):
+        return
+    bare: dict[tuple[object, str], list[Resource]] = defaultdict(list)
+    said: dict[object, Resource] = {}
+    with_sidecars = {one.first.namespace for one in snapshot.once(groups) if one.proxied}
+    for group in snapshot.once(groups):
+        mode, policy = _mode(snapshot, group.first)
+        namespace = group.first.namespace
+        if group.proxied or mode != "STRICT" or policy is None:
+            continue
+        if namespace in with_sidecars or policy.namespace == namespace:
+            said[policy.identity] = policy
+            bare[policy.identity, namespace] += group.pods
+    for (identity, namespace), pods in bare.items():
+        policy = said[identity]
+        where = policy.spec.at("mtls", "mode")
+        yield Hit(policy, where, f"these pods of namespace {namespace} have no sidecar: {_names(pods)}")
+
+
+@check(
+    "MF0302",
+    Severity.ERROR,
+    "Probe that STRICT refuses",
+    remedy="remove the annotation sidecar.istio.io/rewriteAppHTTPProbers, or exclude the port from the sidecar",
+    reference="https://istio.io/latest/docs/ops/configuration/mesh/app-health-check/",
+)
+def probes(snapshot: Snapshot) -> Iterator[Hit]:
+    """The kubelet probes in plaintext. The injector sends probes past the sidecar, unless an annotation forbids it.
+
+    On a STRICT port the probe then fails, and the pod never becomes ready, or is restarted again and again.
+    """
+    for group in snapshot.once(groups):
+        pod = group.first
+        if not group.proxied or pod.annotations.get("sidecar.istio.io/rewriteAppHTTPProbers") != "false":
+            continue
+        excluded = pod.annotations.get("traffic.sidecar.istio.io/excludeInboundPorts", "").replace(" ", "").split(",")
+        for node, port in _probed(pod):
+            if str(port) not in excluded and _mode(snapshot, pod, port)[0] == "STRICT":
+                yield Hit(pod, node, f"the kubelet probes port {port} in plaintext, which takes mutual TLS only")
+
+
+def _probed(pod: Resource) -> Iterator[tuple[Node, int]]:
+    for container in pod.spec["containers"].each():
+        named = {one["name"].text: one["containerPort"].number for one in container["ports"].each()}
+        for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
+            for kind in ("httpGet", "tcpSocket", "grpc"):
+                node = container.at(probe, kind)
+                port = named.get(node["port"].text) if node["port"].text else node["port"].number
+                if container["name"].text != _PROXY and isinstance(port, int):
+                    yield node, port
+
+
+@check(
+    "MF0303",
+    Severity.WARNING,
+    "STRICT port that is open to the outside",
+    remedy="let clients come through a gateway, or set the port to PERMISSIVE by portLevelMtls",
+    reference=_REFERENCE,
+)
+def from_outside(snapshot: Snapshot) -> Iterator[Hit]:
+    """A Service of type NodePort or LoadBalancer brings clients from outside, which have no certificate of the mesh.
+
+    A STRICT sidecar refuses them all.
+    """
+    for service, pods in _served(snapshot):
+        if service.spec["type"].text not in ("NodePort", "LoadBalancer"):
+            continue
+        for node in service.spec["ports"].each():
+            if _strict(snapshot, service, pods[0], node):
+                message = (
+                    f"clients from outside come to port {node['port'].value} in plaintext, and its pods are STRICT"
+                )
+                yield Hit(service, node, message)
+                break
+
+
+def _served(snapshot: Snapshot) -> Iterator[tuple[Resource, list[Resource]]]:
+    """Services with pods of theirs that all have a sidecar."""
+    for service in snapshot.of("Service"):
+        pods = _pods(snapshot, service)
+        if pods and all(_proxied(pod) for pod in pods):
+            yield service, pods
+
+
+def _pods(snapshot: Snapshot, service: Resource) -> list[Resource]:
+    wanted = service.spec["selector"].labels
+    pods = snapshot.pods(service.namespace, wanted) if wanted else []
+    return [] if any(is_gateway(snapshot, pod.labels) for pod in pods[:1]) else pods
+
+
+def _strict(snapshot: Snapshot, service: Resource, pod: Resource, port: Node) -> bool:
+    numbers = targets_of(snapshot, service, workload_of(snapshot, pod), port)
+    return any(_mode(snapshot, pod, number)[0] == "STRICT" for number in numbers)
+
+
+# What clients are told
+
+
+@check(
+    "MF0304",
+    Severity.ERROR,
+    "Client without mutual TLS for a STRICT server",
+    remedy="remove tls, so that Istio uses mutual TLS by itself, or set its mode to ISTIO_MUTUAL",
+    reference="https://istio.io/latest/docs/ops/common-problems/network-issues/"
+    "#503-errors-after-setting-destination-rule",
+)
+def plaintext_client(snapshot: Snapshot) -> Iterator[Hit]:
+    """A DestinationRule whose `tls` is not ISTIO_MUTUAL makes clients send what a STRICT sidecar refuses.
+
+    That is plaintext with DISABLE, and a certificate of another authority with SIMPLE and MUTUAL. Each call fails.
+    """
+    for rule, node, service, pods in _told(snapshot):
+        mode = node["mode"].text or "DISABLE"
+        if mode in ("DISABLE", "SIMPLE", "MUTUAL") and all(_proxied(pod) for pod in pods):
+            strict = next(
+                (one for one in service.spec["ports"].each() if _strict(snapshot, service, pods[0], one)), None
+            )
+            if strict:
+                yield Hit(rule, node, f"clients of {service} use {mode}, and its pods take mutual TLS of the mesh only")
+
+
+@check(
+    "MF0305",
+    Severity.ERROR,
+    "Mutual TLS for a server that has none",
+    remedy="remove tls, so that Istio finds out by itself which pods take mutual TLS",
+    reference="https://istio.io/latest/docs/tasks/security/authentication/authn-policy/#auto-mutual-tls",
+)
+def mutual_client(snapshot: Snapshot) -> Iterator[Hit]:
+    """With ISTIO_MUTUAL clients always send mutual TLS. A pod without a sidecar, or with DISABLE, does not take it."""
+    for rule, node, service, pods in _told(snapshot):
+        if node["mode"].text != "ISTIO_MUTUAL":
+            continue
+        if not any(_proxied(pod) for pod in pods):
+            yield Hit(rule, node, f"no pod of {service} has a sidecar: {_names(pods)}")
+            continue
+        mode, policy = _mode(snapshot, pods[0])
+        if mode == "DISABLE":
+            yield Hit(rule, node, f"{policy} turns mutual TLS off for the pods of {service}")
+
+
+def _told(snapshot: Snapshot) -> Iterator[tuple[Resource, Node, Resource, list[Resource]]]:
+    """The TLS settings of DestinationRules, with the Service that they are for and its pods."""
+    if not snapshot.knows("Pod"):
+        return
+    for rule in snapshot.of("DestinationRule"):
+        traffic = [rule.spec["trafficPolicy"], *(one["trafficPolicy"] for one in rule.spec["subsets"].each())]
+        nodes = [node["tls"] for node in traffic if node["tls"]]
+        hosts = snapshot.lookup(rule.spec["host"].text, rule.namespace) if nodes else []
+        for service in (host.resource for host in hosts if host.resource.identity.kind == "Service"):
+            pods = _pods(snapshot, service)
+            if pods:
+                yield from ((rule, node, service, pods) for node in nodes)
+
+
+# Policies that do not count
+
+
+@check(
+    "MF0306",
+    Severity.ERROR,
+    "PeerAuthentication that an older one overrules",
+    remedy="keep one of them",
+    reference=_REFERENCE,
+)
+def overruled(snapshot: Snapshot) -> Iterator[Hit]:
+    """Of several PeerAuthentications for the mesh, a namespace or the same labels, the oldest counts.
+
+    The others are ignored but for a line in istiod's log. One that is not applied yet is the youngest.
+    """
+    by_scope: dict[tuple[str, frozenset[tuple[str, str]]], list[Resource]] = defaultdict(list)
+    for one in snapshot.of("PeerAuthentication"):
+        by_scope[one.namespace, frozenset(selector(one).items())].append(one)
+    for same in by_scope.values():
+        oldest, *others = sorted(same, key=age)
+        for other in others:
+            yield Hit(other, _selecting(other), f"{oldest} is older and for the same pods: this one is ignored")
+
+
+def _selecting(resource: Resource) -> Node | str:
+    return resource.spec["selector"] if resource.spec["selector"] else ""
+
+
+@check(
+    "MF0307",
+    Severity.ERROR,
+    "PeerAuthentication with a selector in the root namespace",
+    remedy="put it into the namespace of the pods",
+    reference=_REFERENCE,
+)
+def in_root_namespace(snapshot: Snapshot) -> Iterator[Hit]:
+    """In the root namespace a PeerAuthentication is for the whole mesh. One with a selector is ignored there."""
+    for one in snapshot.of("PeerAuthentication"):
+        if one.namespace == snapshot.root_namespace and selector(one):
+            yield Hit(one, one.spec["selector"], "it selects pods, and istiod ignores such ones in the root namespace")
+
+
+@check(
+    "MF0308",
+    Severity.WARNING,
+    "Authentication for no pods",
+    remedy="use the labels of the pods",
+    reference="https://istio.io/latest/docs/reference/config/type/workload-selector/",
+)
+def selects_nothing(snapshot: Snapshot) -> Iterator[Hit]:
+    """A selector takes pods with all its labels in the object's namespace; one in the root namespace, in any.
+
+    istioctl looks at AuthorizationPolicies only (IST0127).
+    """
+    if not snapshot.knows("Pod"):
+        return
+    for kind in ("PeerAuthentication", "RequestAuthentication"):
+        for one in snapshot.of(kind):
+            everywhere = one.namespace == snapshot.root_namespace
+            if everywhere and kind == "PeerAuthentication":
+                continue
+            if selector(one) and not snapshot.pods("" if everywhere else one.namespace, selector(one)):
+                yield Hit(one, one.spec["selector"], f"no pod has the labels {_written(selector(one))}")
+
+
+def _written(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
+CHECKS = (
+    without_sidecar,
+    probes,
+    from_outside,
+    plaintext_client,
+    mutual_client,
+    overruled,
+    in_root_namespace,
+    selects_nothing,
+)
