@@ -93,6 +93,17 @@ def on_east(fleet: Fleet, *tasks: dict[str, Any], arguments: tuple[str, ...] = (
     return found.ours("east")
 
 
+def without_west(fleet: Fleet) -> tuple[str, ...]:
+    """An inventory that goes with the others, and in which west does not answer."""
+    kubeconfig, hosts = fleet.folder / "nowhere.yml", fleet.folder / "down.yml"
+    nowhere = yaml.safe_load(fleet.lab.kubeconfig.read_text())
+    for one in nowhere["clusters"]:
+        one["cluster"]["server"] = "https://127.0.0.1:9"
+    kubeconfig.write_text(yaml.safe_dump(nowhere))
+    hosts.write_text(yaml.safe_dump({"clusters": {"hosts": {"west": {"cluster_kubeconfig": str(kubeconfig)}}}}))
+    return "-i", str(hosts)
+
+
 @pytest.mark.parametrize("cluster", NETWORKS)
 def test_each_control_plane_is_in_step_with_all_clusters(fleet: Fleet, cluster: str) -> None:
     found = {one["id"]: one["syncStatus"] for one in debug(fleet.lab, cluster, "clusterz")}
@@ -142,6 +153,19 @@ def test_what_was_broken_by_hand_is_repaired(fleet: Fleet) -> None:
     assert fleet.get("south", "secret", "-n", "istio-system", PREFIX + "east")["data"]["east"] != "eA=="
     labels = fleet.get("west", "namespace", "istio-system")["metadata"]["labels"]
     assert labels["topology.istio.io/network"] == "far"
+
+
+def test_a_cluster_that_is_down_keeps_no_other_from_all_of_its_state(fleet: Fleet) -> None:
+    before = held(fleet, "east", "west")
+    fleet.kubectl("east", "-n", "istio-system", "delete", "secret", PREFIX + "south")
+    fleet.kubectl("east", "-n", "istio-system", "delete", "peerauthentication", "--all")
+    run = site(fleet, *without_west(fleet))
+    assert run.code != 0
+    assert {name: counts["failures"] for name, counts in run.recap.items()} == {"east": 0, "south": 0, "west": 1}
+    assert "no access to west: " in " ".join(text for one in run.ours("south") for text in one.data.get("warnings", ()))
+    assert accepted(fleet, "east", "south")
+    assert fleet.exists("east", "-n", "istio-system", "peerauthentication")
+    assert held(fleet, "east", "west") == before
 
 
 BOUND = {"token": "bound", "token_lifetime": "1h", "renew_before": "30m"}
@@ -307,13 +331,7 @@ def test_a_cluster_leaves_only_a_mesh_that_is_told(fleet: Fleet) -> None:
 def test_a_cluster_that_does_not_answer_is_shut_out(fleet: Fleet) -> None:
     site(fleet, "--tags", "remote_secrets").ok()
     assert accepted(fleet, "west", "east")
-    nowhere = yaml.safe_load(fleet.lab.kubeconfig.read_text())
-    for one in nowhere["clusters"]:
-        one["cluster"]["server"] = "https://127.0.0.1:9"
-    (fleet.folder / "nowhere.yml").write_text(yaml.safe_dump(nowhere))
-    down = {"clusters": {"hosts": {"west": {"cluster_kubeconfig": str(fleet.folder / "nowhere.yml")}}}}
-    (fleet.folder / "down.yml").write_text(yaml.safe_dump(down))
-    gone = leave(fleet, "-i", str(fleet.folder / "down.yml"))
+    gone = leave(fleet, *without_west(fleet))
     assert gone.code != 0
     assert {name: counts["failures"] for name, counts in gone.recap.items()} == {"east": 0, "south": 0, "west": 1}
     assert "west did not do its part (see above)" in gone.output
