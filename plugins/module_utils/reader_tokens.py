@@ -7,7 +7,6 @@ https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -123,21 +122,29 @@ def claims(token: str) -> Claims | None:
 
     See https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#schema-for-service-account-private-claims.
     """
+    said = _said(token)
     try:
-        _header, payload, _signature = token.split(".")
-        said = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         return Claims(float(said["exp"]), str(said["kubernetes.io"]["secret"]["uid"]))
-    except (ValueError, KeyError, TypeError, binascii.Error):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
 def ends(token: str) -> float | None:
     """When a token ends by what it says itself, in seconds since the epoch; None for a long-lived one."""
     try:
-        _header, payload, _signature = token.split(".")
-        return float(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))["exp"])
-    except (ValueError, KeyError, TypeError, binascii.Error):
+        return float(_said(token)["exp"])
+    except (ValueError, KeyError, TypeError):
         return None
+
+
+def _said(token: str) -> dict[str, Any]:
+    """The claims of a JSON Web Token; empty for what is none."""
+    try:
+        _header, payload, _signature = token.split(".")
+        said = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def fresh(token: str, item: Mapping[str, Any], wanted: Terms, now: float) -> bool:

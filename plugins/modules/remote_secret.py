@@ -89,14 +89,14 @@ options:
     default: secret
   token_lifetime:
     description:
-      - How long a bound token lasts, such as V(12h) or V(30d). The API server may make it shorter; managed ones allow
+      - How long a bound token lasts, such as V(12h) or V(90d). The API server may make it shorter; managed ones allow
         a day or two.
     type: str
-    default: 30d
+    default: 90d
   renew_before:
     description: A bound token is renewed when less than this is left. The token itself tells, no server is asked.
     type: str
-    default: 10d
+    default: 45d
   rotate_after:
     description:
       - Replaces what is older than this, such as V(90d); V(1m) replaces all tokens now. V(0) is never.
@@ -234,8 +234,8 @@ SPEC = options("cluster", "state", "apply", "wait") | {
     "namespace": {"type": "str", "default": "istio-system"},
     "service_account": {"type": "str", "default": "istio-reader-service-account"},
     "token": {"type": "str", "choices": ["secret", "bound"], "default": "secret", "no_log": False},
-    "token_lifetime": {"type": "str", "default": "30d", "no_log": False},
-    "renew_before": {"type": "str", "default": "10d"},
+    "token_lifetime": {"type": "str", "default": "90d", "no_log": False},
+    "renew_before": {"type": "str", "default": "45d"},
     "rotate_after": {"type": "str", "default": "0"},
     "revoke": {"type": "bool", "default": False},
     "allow_loopback": {"type": "bool", "default": False},
