@@ -49,18 +49,21 @@ _value:
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.meshfleet.istio.plugins.module_utils.checks.digest import Digest
+from ansible_collections.meshfleet.istio.plugins.module_utils.checks.digest import unpacked
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.fleet import findings
 from ansible_collections.meshfleet.istio.plugins.module_utils.findings import sifted, suppressions
 
 
 def fleet_findings(
-    digests: Mapping[str, Digest | None],
+    digests: Mapping[str, str | None],
     groups: Mapping[str, Iterable[str]] | None = None,
     suppress: Iterable[Mapping[str, Any]] = (),
 ) -> list[dict[str, str]]:
-    """The findings about all clusters together, as rows. Raises MeshError for a suppression without code or reason."""
-    present = {str(cluster): digest for cluster, digest in digests.items() if digest}
+    """The findings about all clusters together, as rows.
+
+    Raises MeshError for a suppression without code or reason, ValueError for what is no digest.
+    """
+    present = {str(cluster): unpacked(text) for cluster, text in digests.items() if text}
     return [finding.row() for finding in sifted(findings(present, groups), suppressions(suppress)).kept]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from . import istioctl
 from .checks import catalogue
-from .checks.digest import digest
+from .checks.digest import digest, packed
 from .checks.live import NOTHING, READ, Reading, in_place, read
 from .checks.snapshot import Snapshot
 from .client import Cluster
@@ -45,7 +45,7 @@ def analyze(task: Task) -> Result:
         "msg": f"{name}: {summary(kept.kept)}" + (f"\n{listed(bad)}" if bad else ""),
         "findings": [one.row() for one in kept.kept],
         "suppressed": [{**one.row(), "reason": cover.reason} for one, cover in kept.suppressed],
-        **({"digest": digest(snapshot)} if params["digest"] else {}),
+        **({"digest": packed(digest(snapshot))} if params["digest"] else {}),
         **({"warnings": warnings} if warnings else {}),
         **({"failed": True} if bad else {}),
     }

@@ -157,8 +157,8 @@ suppressed:
   returned: success, or when findings made the task fail
   sample: []
 digest:
-  description: What is compared between clusters, for the filter P(meshfleet.istio.fleet_findings#filter).
-  type: dict
+  description: What is compared between clusters, packed, for the filter P(meshfleet.istio.fleet_findings#filter).
+  type: str
   returned: with O(digest), on success or when findings made the task fail
 """
 

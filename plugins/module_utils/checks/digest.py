@@ -7,6 +7,7 @@ mean the same have one hash: short hosts and full ones, alternatives in another 
 from __future__ import annotations
 
 import json
+import zlib
 from base64 import b64decode, b64encode
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -91,6 +92,20 @@ def digest(snapshot: Snapshot, facts: Mapping[str, Any] | None = None, owners: I
     }
     known = {key: value for key, value in (facts or {}).items() if key in found and value}
     found.update(known)  # type: ignore[typeddict-item]
+    return found
+
+
+def packed(one: Digest) -> str:
+    """The digest as one text: of structured values Ansible looks at every leaf whenever it passes them on."""
+    return b64encode(zlib.compress(_text(one).encode())).decode()
+
+
+def unpacked(text: str) -> Digest:
+    """Raises ValueError for what is no packed digest."""
+    try:
+        found: Digest = json.loads(zlib.decompress(b64decode(text)))
+    except zlib.error as error:
+        raise ValueError(f"this is no digest: {error}") from error
     return found
 
 

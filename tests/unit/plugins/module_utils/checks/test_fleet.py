@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ansible_collections.meshfleet.istio.plugins.filter.fleet_findings import fleet_findings
 from ansible_collections.meshfleet.istio.plugins.module_utils import authority
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks import catalogue
-from ansible_collections.meshfleet.istio.plugins.module_utils.checks.digest import Digest, digest
+from ansible_collections.meshfleet.istio.plugins.module_utils.checks.digest import Digest, digest, packed, unpacked
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.fleet import CHECKS, findings
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.snapshot import Snapshot
 from ansible_collections.meshfleet.istio.plugins.module_utils.findings import finding_of
@@ -92,9 +92,9 @@ def manifest(
 
 
 def digests(case: dict[str, Any]) -> dict[str, Digest]:
-    """The digests of a case's clusters, as they come from other hosts: through JSON."""
+    """The digests of a case's clusters, as they come from other hosts."""
     return {
-        cluster: json.loads(json.dumps(digest(Snapshot(cluster, objects(cluster, said), said.get("unknown", ())))))
+        cluster: unpacked(packed(digest(Snapshot(cluster, objects(cluster, said), said.get("unknown", ())))))
         for cluster, said in case["clusters"].items()
     }
 
@@ -165,12 +165,18 @@ def test_the_digest_of_a_large_cluster_is_small() -> None:
         for version, kind, spec in kinds
         for number in range(1000)
     ]
-    assert len(json.dumps(digest(Snapshot("east", many)), separators=(",", ":"))) < 300 * 1024
+    assert len(packed(digest(Snapshot("east", many)))) < 300 * 1024
+
+
+@pytest.mark.parametrize("text", ["", "{}", "eJw=", "é"])
+def test_what_is_no_digest_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"digest|base64|ASCII|padding|Incorrect"):
+        unpacked(text)
 
 
 def test_the_filter_leaves_out_clusters_without_a_digest_and_gives_rows() -> None:
-    given: dict[str, Digest | None] = {**digests({"clusters": {"east": {"mesh_id": "a"}, "west": {"mesh_id": "b"}}})}
-    (row,) = fleet_findings({**given, "north": None})
+    given = digests({"clusters": {"east": {"mesh_id": "a"}, "west": {"mesh_id": "b"}}})
+    (row,) = fleet_findings({"north": None, **{cluster: packed(one) for cluster, one in given.items()}})
     assert (row["code"], row["severity"], row["cluster"]) == ("MF0603", "warning", "east, west")
     assert finding_of(row).row() == row
 
