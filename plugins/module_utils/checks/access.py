@@ -105,7 +105,8 @@ def foreign_domain(snapshot: Snapshot) -> Iterator[Hit]:
 def no_account(snapshot: Snapshot) -> Iterator[Hit]:
     """Callers are known by the service account of their pods. One that does not exist is nobody.
 
-    It may exist in another cluster of the mesh only; then suppress this.
+    The account may exist in another cluster of the mesh only: where no pod runs in its namespace here, this is told as
+    info.
     """
     if not snapshot.knows("ServiceAccount"):
         return
@@ -115,7 +116,8 @@ def no_account(snapshot: Snapshot) -> Iterator[Hit]:
         named += [(node, parts[2], parts[4]) for node in _principals(policy) if (parts := _parts(node.text))]
         for node, namespace, name in named:
             if name and snapshot.get("ServiceAccount", namespace, name) is None:
-                yield Hit(policy, node, f"namespace {namespace} has no service account {name}")
+                severity = None if snapshot.pods(namespace) else Severity.INFO
+                yield Hit(policy, node, f"namespace {namespace} has no service account {name}", severity=severity)
 
 
 def _account(text: str, home: str) -> tuple[str, str]:
