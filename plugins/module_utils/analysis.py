@@ -11,7 +11,6 @@ from . import istioctl
 from .checks import catalogue
 from .checks.digest import digest, packed
 from .checks.live import NOTHING, READ, Reading, in_place, read
-from .checks.snapshot import Snapshot
 from .client import Cluster
 from .errors import ApiError, MeshError
 from .findings import Finding, Severity, listed, reaching, sifted, summary, suppressions
@@ -32,10 +31,11 @@ def analyze(task: Task) -> Result:
     reading = read(cluster, params["root_namespace"]) if cluster else NOTHING
     reading = reading.overlaid([in_place(manifest, params.get("namespace")) for manifest in given])
     name = cluster_label(params)
-    snapshot = Snapshot(name, reading.manifests, reading.unknown, params["root_namespace"])
+    snapshot = reading.snapshot(name, params["root_namespace"])
     found = list(catalogue.findings(snapshot))
     if cluster and params["istio_analysis"]:
-        found += _istios(name, reading, cluster, params)
+        istios = _istios(name, reading, cluster, params)
+        found = [*catalogue.unrepeated(found, istios), *istios]
     kept = sifted([one for one in found if _within(one, params.get("namespaces"))], suppressed)
     unused = [f"the suppression of {one.code} for {one.object} covers nothing any more" for one in kept.unused]
     warnings = [*catalogue.unchecked(), *_unread(reading), *unused]

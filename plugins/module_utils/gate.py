@@ -7,7 +7,6 @@ from typing import TypeAlias
 
 from .checks import catalogue
 from .checks.live import Reading, read
-from .checks.snapshot import Snapshot
 from .client import Cluster
 from .errors import MeshError
 from .findings import Finding, Severity, ordered
@@ -53,7 +52,7 @@ def _after(action: Action) -> Manifest:
 
 
 def _found(reading: Reading) -> list[Finding]:
-    return list(catalogue.findings(Snapshot("", reading.manifests, reading.unknown)))
+    return list(catalogue.findings(reading.snapshot("")))
 
 
 def _sentence(one: Finding) -> str:

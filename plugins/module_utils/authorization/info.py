@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..checks.live import NOTHING, Reading, in_place, read
-from ..checks.snapshot import Snapshot
 from ..errors import MeshError
 from ..kinds import ISTIO_KINDS, TABLE
 from ..manifests import Manifest, identity, parse
@@ -66,7 +65,7 @@ def _with(reading: Reading, given: Sequence[Manifest], *, absent: bool) -> Readi
 
 
 def _policies(reading: Reading, params: Mapping[str, Any]) -> Policies:
-    return Policies(Snapshot(cluster_label(params), reading.manifests, reading.unknown, params["root_namespace"]))
+    return Policies(reading.snapshot(cluster_label(params), params["root_namespace"]))
 
 
 Answer = tuple[str, Decision, str | None]

@@ -31,6 +31,13 @@ def findings(snapshot: Snapshot, checks: Iterable[Check] = CHECKS) -> Iterator[F
             yield from one.findings(snapshot)
 
 
+def unrepeated(ours: Iterable[Finding], istios: Iterable[Finding]) -> list[Finding]:
+    """Our findings without those that istioctl has for the same object."""
+    told = {(one.code, one.object) for one in istios}
+    repeats = {one.code: one.repeats for one in CHECKS}
+    return [one for one in ours if (repeats.get(one.code), one.object) not in told]
+
+
 def unchecked(checks: Iterable[Check] = CHECKS) -> list[str]:
     """A sentence for each package that is not installed, and that some of the checks need."""
     missing: dict[str, list[str]] = {}

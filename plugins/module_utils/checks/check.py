@@ -31,7 +31,8 @@ LIBRARIES = {"cel-python": "celpy", "cryptography": "cryptography", "google-re2"
 class Check(NamedTuple):
     """A check of one cluster. C(why) says what Istio does then, and is the page's text.
 
-    C(needs) is the one of LIBRARIES without which the check is left out.
+    C(needs) is the one of LIBRARIES without which the check is left out. C(repeats) is istioctl's code for the same
+    thing, beside which a finding is not shown.
     """
 
     code: str
@@ -42,6 +43,7 @@ class Check(NamedTuple):
     why: str
     find: Find
     needs: str = ""
+    repeats: str = ""
 
     @property
     def possible(self) -> bool:
@@ -63,11 +65,13 @@ class Check(NamedTuple):
 
 
 def check(
-    code: str, severity: Severity, title: str, *, remedy: str, reference: str, needs: str = ""
+    code: str, severity: Severity, title: str, *, remedy: str, reference: str, needs: str = "", repeats: str = ""
 ) -> Callable[[Find], Check]:
     """Makes a check of a function whose documentation says why it matters."""
 
     def made(find: Find) -> Check:
-        return Check(code, severity, title, remedy, reference, inspect.cleandoc(find.__doc__ or ""), find, needs)
+        return Check(
+            code, severity, title, remedy, reference, inspect.cleandoc(find.__doc__ or ""), find, needs, repeats
+        )
 
     return made

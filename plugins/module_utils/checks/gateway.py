@@ -188,8 +188,8 @@ def no_authority(snapshot: Snapshot) -> Iterator[Hit]:
 def credential_elsewhere(snapshot: Snapshot) -> Iterator[Hit]:
     """A `credentialName` is looked for in the namespace of the gateway's pods, not in the one of the Gateway.
 
-    Where it is not found, the handshakes on the port fail. istioctl looks for it only on a live cluster, and does not
-    say where it is.
+    Where it is not found, the handshakes on the port fail. istioctl (IST0101) says that it is not there, but not which
+    namespace is meant or has it, and nothing in the gate before a write.
     """
     by_name = snapshot.once(_secrets_by_name)
     for one in snapshot.once(_credentials):
@@ -309,11 +309,12 @@ def host_not_covered(snapshot: Snapshot) -> Iterator[Hit]:
     "Port that the gateway's Service does not expose",
     remedy="add the port to the Service, or use one that it exposes",
     reference=f"{_REFERENCE}#Server",
+    repeats="IST0162",
 )
 def port_not_exposed(snapshot: Snapshot) -> Iterator[Hit]:
     """A server listens on its port inside the gateway's pods; clients reach only what a Service exposes.
 
-    istioctl tells it (IST0162) when it reads a live cluster where the gateway's pods run, not for manifests.
+    istioctl tells it (IST0162) only where the gateway's pods run already, and not in the gate before a write.
     """
     for gateway in snapshot.of("Gateway"):
         services = exposing(snapshot, gateway)
@@ -565,11 +566,12 @@ def no_address(snapshot: Snapshot) -> Iterator[Hit]:
     "Gateway for no pods",
     remedy="use the labels of the gateway's pods, or install the gateway",
     reference=f"{_REFERENCE}#Gateway",
+    repeats="IST0101",
 )
 def no_pods(snapshot: Snapshot) -> Iterator[Hit]:
     """A Gateway configures the pods that carry all the labels of its selector, in any namespace.
 
-    With none it does nothing. istioctl tells it (IST0101) only when it reads a live cluster. It is not told where an
+    With none it does nothing. istioctl tells it (IST0101), but not in the gate before a write. It is not told where an
     IstioOperator is about to be installed, which may bring the pods.
     """
     if not snapshot.knows("Pod") or snapshot.of("IstioOperator"):

@@ -11,7 +11,7 @@ from ..errors import ApiError
 from ..kinds import ISTIO_KINDS, TABLE, Kind
 from ..manifests import Identity, Manifest, identity, placed
 from ..observe import each
-from .snapshot import ROOT_NAMESPACE
+from .snapshot import ROOT_NAMESPACE, Snapshot
 
 _CORE = (*(TABLE["", kind] for kind in ("Service", "Pod", "Namespace", "ServiceAccount")), TABLE["apps", "Deployment"])
 _CONFIG_MAP, _SECRET = TABLE["", "ConfigMap"], TABLE["", "Secret"]
@@ -22,11 +22,18 @@ READ = frozenset((*ISTIO_KINDS.values(), *_CORE, _CONFIG_MAP, _SECRET))
 
 
 class Reading(NamedTuple):
-    """What was read, the names of kinds that were not or not all read, and why not all of it could be read."""
+    """What was read, the names of kinds that were not or not all read, and why not all of it could be read.
+
+    C(partly) names the namespaces in which such a kind was read all the same.
+    """
 
     manifests: list[Manifest]
     unknown: frozenset[str]
     forbidden: tuple[str, ...] = ()
+    partly: Mapping[str, Collection[str]] = {}
+
+    def snapshot(self, cluster: str, root_namespace: str = ROOT_NAMESPACE) -> Snapshot:
+        return Snapshot(cluster, self.manifests, self.unknown, root_namespace, partly=self.partly)
 
     def overlaid(self, coming: Iterable[Manifest], going: Iterable[Identity] = ()) -> Reading:
         """What the cluster would hold with other objects applied and some deleted."""
@@ -65,8 +72,12 @@ def read(cluster: Cluster, root_namespace: str = ROOT_NAMESPACE, kinds: Collecti
     forbidden = [one for one, items in zip(lists, found, strict=True) if items is None]
     unknown = {one.kind.kind for one in forbidden} | {one.kind.kind for one in lists if one.namespace}
     unknown |= {kind.kind for kind in READ - {one.kind for one in lists}}
+    partly: dict[str, set[str]] = defaultdict(set)
+    for one, items in zip(lists, found, strict=True):
+        if one.namespace and items is not None:
+            partly[one.kind.kind].add(one.namespace)
     manifests = [_slim(item) for items in found for item in items or ()]
-    return Reading(manifests, frozenset(unknown), tuple(dict.fromkeys(one.kind.plural for one in forbidden)))
+    return Reading(manifests, frozenset(unknown), tuple(dict.fromkeys(one.kind.plural for one in forbidden)), partly)
 
 
 NOTHING = Reading([], frozenset(kind for _group, kind in TABLE))
@@ -98,7 +109,7 @@ def _credential_namespaces(found: Mapping[_List, list[Manifest] | None]) -> list
         (gateway.get("spec") or {}).get("selector") or {}
         for gateway in by_kind["Gateway"]
         if any(
-            (server.get("tls") or {}).get("credentialName")
+            any((server.get("tls") or {}).get(name) for name in ("credentialName", "credentialNames"))
             for server in (gateway.get("spec") or {}).get("servers") or ()
         )
     ]

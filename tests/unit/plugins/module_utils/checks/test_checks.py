@@ -14,6 +14,7 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.checks.catalogue i
     FAMILIES,
     findings,
     unchecked,
+    unrepeated,
 )
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.check import LIBRARIES, Hit, check
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.snapshot import Snapshot
@@ -70,6 +71,14 @@ def test_a_check_without_its_library_is_left_out_and_named(monkeypatch: pytest.M
     (sentence,) = unchecked([needy])
     assert sentence.startswith("MF9999 is not checked")
     assert "cel-python" in sentence
+
+
+def test_what_istioctl_says_of_the_same_object_is_not_repeated() -> None:
+    gateway = {"kind": "Gateway", "apiVersion": "networking.istio.io/v1", "spec": {"selector": {"app": "a"}}}
+    ours = list(findings(Snapshot("east", [{**gateway, "metadata": {"name": name}} for name in ("a", "b")])))
+    assert [(one.code, one.object) for one in ours] == [("MF0115", "Gateway a"), ("MF0115", "Gateway b")]
+    assert unrepeated(ours, [ours[0]._replace(code="IST0101")]) == ours[1:]
+    assert unrepeated(ours, [ours[0]._replace(code="IST0102")]) == ours
 
 
 def test_all_libraries_of_checks_are_required() -> None:
