@@ -89,6 +89,25 @@ def test_what_we_apply_has_no_finding(fleet: Fleet) -> None:
     assert {f"{one['code']} {one['object']}" for one in bad} <= {"MF0212 ConfigMap istio-system/istio"}
 
 
+def test_credentials_are_looked_for_where_the_gateways_pods_run(fleet: Fleet) -> None:
+    fleet.namespace("east", "analyze-tls")
+    server = {
+        "port": {"number": 443, "name": "https", "protocol": "HTTPS"},
+        "tls": {"mode": "SIMPLE", "credentialName": "edge"},
+        "hosts": ["tls.example.com"],
+    }
+    spec = {"selector": {"istio": "ingressgateway"}, "servers": [server]}
+    applied, found = fleet.play(
+        task("gateway", name="edge", namespace="analyze-tls", **spec),
+        task("analyze", fail_on="never", istio_analysis=False),
+    ).ours("east")
+    assert applied.outcome == "ok"
+    assert about(found, "Gateway analyze-tls/edge") == {
+        "MF0104 Gateway analyze-tls/edge spec.servers[0].tls.credentialName"
+    }
+    fleet.kubectl("east", "delete", "namespace", "analyze-tls", "--wait=false")
+
+
 def test_a_gate_refuses_what_would_become_wrong(fleet: Fleet) -> None:
     fleet.namespace("east", "analyze")
     ear = listen(fleet.lab)
