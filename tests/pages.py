@@ -12,7 +12,7 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.checks import cata
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.check import Check
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.fleet_check import FleetCheck
 from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.catalogue import PROOFS
-from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.together import TITLES
+from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.together import RULES
 
 Either: TypeAlias = Check | FleetCheck
 FAMILIES: Mapping[str, Iterable[Either]] = {**catalogue.FAMILIES, "fleet": fleet.CHECKS}
@@ -71,7 +71,8 @@ def proofs() -> str:
     ]
     for one in PROOFS:
         parts += [f"## {one.code} {one.title}", f"Severity: {one.severity}", one.why, f"**Remedy:** {one.remedy}."]
-    parts += [f"## {code} {title}" for code, title in TITLES.items()]
+    for code, rule in RULES.items():
+        parts += [f"## {code} {rule.title}", f"Severity: {rule.severity}", rule.why, f"**Remedy:** {rule.remedy}."]
     return "\n\n".join(parts) + "\n"
 
 

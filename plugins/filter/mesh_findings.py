@@ -11,7 +11,8 @@ version_added: "0.1.0"
 author: meshfleet contributors (@meshfleet)
 description:
   - Joins the findings of M(meshfleet.istio.verify) on all clusters with what only all of them together can tell
-    (different roots, trust domains, mesh IDs or versions, networks that nothing leads to, clusters of one name).
+    (different roots, trust domains, mesh IDs, versions or clocks, networks that nothing leads to, clusters of one
+    name).
   - A cluster that could not be verified is a finding, too.
 positional: _input
 options:
@@ -23,6 +24,10 @@ options:
     description: What contradicts itself in the inventory, as P(meshfleet.istio.topology#filter) tells it.
     type: str
     default: ""
+  clock_skew:
+    description: Seconds that the clusters' clocks may be apart.
+    type: float
+    default: 30
 """
 
 EXAMPLES = r"""
@@ -46,15 +51,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.meshfleet.istio.plugins.module_utils.findings import finding_of, ordered
-from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.together import together
+from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.together import Answers, together
 
 
-def mesh_findings(results: Mapping[str, Mapping[str, Any]], contradictions: str = "") -> list[dict[str, str]]:
+def mesh_findings(
+    results: Mapping[str, Mapping[str, Any]], contradictions: str = "", clock_skew: float = 30.0
+) -> list[dict[str, str]]:
     """All findings about the mesh, as rows."""
     own = [finding_of(row) for result in results.values() for row in result.get("findings") or ()]
     digests = {str(name): result["digest"] for name, result in results.items() if result.get("digest")}
     silent = {str(name): str(result.get("msg") or "") for name, result in results.items() if not result.get("digest")}
-    return [one.row() for one in ordered([*own, *together(digests, silent, contradictions)])]
+    clocks = {str(name): float(told) for name, result in results.items() if (told := result.get("clock")) is not None}
+    answers = Answers(digests, silent, contradictions, clocks, float(clock_skew))
+    return [one.row() for one in ordered([*own, *together(answers)])]
 
 
 class FilterModule:

@@ -63,18 +63,20 @@ def _result(one: Finding, index: int) -> dict[str, Any]:
 def junit(findings: Iterable[Finding], clusters: Sequence[str], checks: Mapping[str, str] | None = None) -> str:
     """A JUnit report (XML text): a suite for each cluster, a failed case for each finding.
 
-    With C(checks) (titles by code) each of them is a case of each cluster, which fails by its findings.
+    With C(checks) (titles by code) each of them is one case of each cluster, which keeps its name from run to run and
+    fails by all of its findings.
     """
     found = ordered(findings)
     root = ET.Element("testsuites", name="meshfleet.istio")
     for cluster in dict.fromkeys((*clusters, *(one.cluster for one in found))):
         own = [one for one in found if one.cluster == cluster]
         suite = ET.SubElement(root, "testsuite", name=cluster)
-        for code, title in (checks or {}).items():
-            if cluster in clusters and not any(one.code == code for one in own):
-                ET.SubElement(suite, "testcase", classname=cluster, name=f"{code} {title}")
+        known = checks or {}
+        for code, title in known.items() if cluster in clusters else ():
+            _case(suite, cluster, f"{code} {title}", [one for one in own if one.code == code])
         for one in own:
-            _case(suite, one)
+            if cluster not in clusters or one.code not in known:
+                _case(suite, cluster, _name(one), [one])
         if not len(suite):
             ET.SubElement(suite, "testcase", classname=cluster, name="no finding")
         _count(suite)
@@ -83,16 +85,30 @@ def junit(findings: Iterable[Finding], clusters: Sequence[str], checks: Mapping[
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _case(suite: ET.Element, one: Finding) -> None:
-    where = " ".join(part for part in (one.code, one.object, one.path) if part)
-    case = ET.SubElement(suite, "testcase", classname=one.cluster, name=where)
-    text = "\n".join(part for part in (one.message, one.remedy and f"Remedy: {one.remedy}", one.reference) if part)
-    if one.severity > Severity.INFO:
-        ET.SubElement(case, "failure", type=str(one.severity), message=one.message).text = text
+def _name(one: Finding) -> str:
+    return " ".join(part for part in (one.code, one.object, one.path) if part)
+
+
+def _case(suite: ET.Element, cluster: str, name: str, found: Sequence[Finding]) -> None:
+    """A case, which fails when one of the findings is more than information."""
+    case = ET.SubElement(suite, "testcase", classname=cluster, name=name)
+    if not found:
+        return
+    text = "\n".join(map(_told, found))
+    worst = found[0]
+    if worst.severity > Severity.INFO:
+        message = worst.message if len(found) == 1 else f"{worst.message} (and {len(found) - 1} more)"
+        ET.SubElement(case, "failure", type=str(worst.severity), message=message).text = text
     else:
         ET.SubElement(case, "system-out").text = text
+
+
+def _told(one: Finding) -> str:
+    parts = (_name(one), one.message, one.remedy and f"Remedy: {one.remedy}", one.reference)
+    return "\n".join(part for part in parts if part)
 
 
 def _count(element: ET.Element) -> None:
     element.set("tests", str(len(list(element.iter("testcase")))))
     element.set("failures", str(len(list(element.iter("failure")))))
+    element.set("errors", "0")

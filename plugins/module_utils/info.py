@@ -173,15 +173,18 @@ def mesh_info(task: Task) -> Result:
     return {"changed": False, "msg": _summary(found), "mesh": found}
 
 
-def read_mesh(cluster: Cluster) -> Snapshot:
-    """What a glance at the mesh needs, but no counts. Raises ApiError, Unreachable."""
+def read_mesh(cluster: Cluster, remotes_in: str | None = None) -> Snapshot:
+    """What a glance at the mesh needs, but no counts; remote secrets of one namespace where it is given.
+
+    Raises ApiError, Unreachable.
+    """
     selected: list[tuple[Kind, str | None, str | None]] = [
         (_DEPLOYMENT, None, "app=istiod"),
         (_DEPLOYMENT, None, "istio,app!=istiod"),
         (_SERVICE, None, "istio,app!=istiod"),
         *((kind, None, "istio.io/rev") for kind in _HOOKS),
         (_NAMESPACE, None, None),
-        (_SECRET, None, "istio/multiCluster=true"),
+        (_SECRET, remotes_in, "istio/multiCluster=true"),
     ]
     lists = each(cluster, lambda one: cluster.list(one[0], one[1], labels=one[2])[0], selected)
     istiods, workloads, services, mutating, validating, namespaces, remotes = lists

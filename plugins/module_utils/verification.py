@@ -6,10 +6,11 @@ import base64
 import binascii
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from . import authority
@@ -33,6 +34,7 @@ from .task import Result, Task, cluster_label, cluster_of
 
 _MONITORING = 15014
 _STATUS = re.compile(r"istiod_remote_cluster_sync_status\{([^}]*)\}\s+(\S+)")
+_PROXIES = re.compile(r"^pilot_xds\{([^}]*)\}\s+(\S+)", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _READ_BY_ISTIOD = (("", "Service"), ("", "Pod"), ("", "Node"), ("discovery.k8s.io", "EndpointSlice"))
 
@@ -55,13 +57,24 @@ def verify(task: Task) -> Result:
     )
     cluster = cluster_of(task)
     skew = _skew(cluster)
-    mesh = read_mesh(cluster)
     namespace = params["namespace"]
+    mesh = read_mesh(cluster, namespace)
     ways = each(cluster, lambda one: _tried(one, params), list(_kubeconfigs(mesh.remote_secrets, namespace)))
-    synced, silent = _istiods_word(cluster, namespace) if mesh.istiods else ({}, {})
+    word = _istiods_word(cluster, namespace) if mesh.istiods else _Word({}, {}, {})
     now = datetime.now(UTC).timestamp()
+    trust = _authority(mesh, namespace)
     seen = Seen(
-        name, namespace, glance(mesh), expected, now, tuple(ways), _authority(mesh, namespace), synced, silent, skew
+        name,
+        namespace,
+        glance(mesh),
+        expected,
+        now,
+        tuple(ways),
+        trust,
+        word.synced,
+        word.silent,
+        skew,
+        word.proxies,
     )
     found = list(findings(seen))
     bad = reaching(found, params["fail_on"])
@@ -71,6 +84,7 @@ def verify(task: Task) -> Result:
         "msg": f"{name}: {summary(found)}" + (f"\n{listed(bad)}" if bad else ""),
         "findings": [one.row() for one in found],
         "proofs": {one.code: one.title for one in PROOFS},
+        "clock": skew,
         "digest": digest(_snapshot(name, namespace, mesh), facts),
         **({"failed": True} if bad else {}),
     }
@@ -88,8 +102,8 @@ def _snapshot(name: str, namespace: str, mesh: Mesh) -> Snapshot:
     return Snapshot(name, manifests, {kind for _group, kind in TABLE} - {"Service", "Namespace"}, namespace)
 
 
-def _skew(cluster: Cluster) -> float:
-    """Seconds by which the API server's clock is ahead of this one; 0 when it does not say."""
+def _skew(cluster: Cluster) -> float | None:
+    """Seconds by which the API server's clock is ahead of this one; None when it does not say."""
     before = time.time()
     date = cluster.request("GET", "/version").date
     middle = (before + time.time()) / 2
@@ -97,7 +111,7 @@ def _skew(cluster: Cluster) -> float:
         # The header has whole seconds: on average half of one is gone.
         return parsedate_to_datetime(date).timestamp() + 0.5 - middle
     except (TypeError, ValueError):
-        return 0.0
+        return None
 
 
 def _authority(mesh: Mesh, namespace: str) -> Authority:
@@ -108,11 +122,12 @@ def _authority(mesh: Mesh, namespace: str) -> Authority:
         if (one["metadata"]["namespace"], one["metadata"]["name"]) == (namespace, "istio-ca-root-cert")
     ]
     data = (given[0].get("data") or {}) if given else {}
-    own = _certificates(data, "ca-cert.pem", "tls.crt")
+    roots = _certificates(data, "root-cert.pem", "ca.crt")
+    own = _certificates(data, "ca-cert.pem", "tls.crt") + "\n" + _certificates(data, "cert-chain.pem")
     return Authority(
-        given=_fingerprints(_certificates(data, "root-cert.pem", "ca.crt")),
+        given=_fingerprints(roots),
         published=_fingerprints((published[0].get("data") or {}).get("root-cert.pem", "") if published else ""),
-        expires=_end(own),
+        expires=authority_end(own.strip(), roots),
         named="cacerts" if given else "",
     )
 
@@ -134,12 +149,18 @@ def _fingerprints(text: str) -> tuple[str, ...]:
         return ()
 
 
-def _end(text: str) -> float | None:
+def authority_end(chain: str, roots: str) -> float | None:
+    """When the first of these ends, in seconds since the epoch: an authority, its chain, the root that signed them.
+
+    Another root of the bundle may end: in a root transition it is on its way out. None where there is no authority.
+    """
     try:
-        found = authority.certificates(text, "") if text else []
+        own = authority.certificates(chain, "") if chain else []
+        above = authority.certificates(roots, "") if roots else []
     except MeshError:
         return None
-    return found[0].not_valid_after_utc.timestamp() if found else None
+    used = [root for root in above if any(authority.issued_by(one, root) for one in own)]
+    return min((one.not_valid_after_utc.timestamp() for one in (*own, *used)), default=None)
 
 
 def _kubeconfigs(secrets: Sequence[Manifest], namespace: str) -> Iterator[tuple[Way, str]]:
@@ -166,12 +187,14 @@ def _tried(one: tuple[Way, str], params: Mapping[str, Any]) -> Way:
     way, text = one
     found = _reached(way.cluster, text)
     if found is None:
-        return way._replace(problem="it holds no kubeconfig with a server, its authority and a token")
+        return way._replace(problem="it holds no kubeconfig with a server and one user")
     config, token = found
     server = str(config["clusters"][0]["cluster"]["server"])
     way = way._replace(server=server, loopback=_loopback(way.cluster, server), expires=ends(token))
     if way.loopback and not params["allow_loopback"]:
         return way
+    if not token:
+        return way._replace(problem="its kubeconfig holds no token")
     try:
         own = {
             "kubeconfig": config,
@@ -204,17 +227,17 @@ def _refused(cluster: Cluster, kind: Kind) -> str:
 
 
 def _reached(name: str, text: str) -> tuple[dict[str, Any], str] | None:
-    """A kubeconfig of nothing but server, authority and token, and the token."""
+    """A kubeconfig of nothing but server, authority and token, and the token; empty where there is none."""
     import yaml
 
     try:
         config = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         (cluster,), (user,) = config["clusters"], config["users"]
         reach = {key: str(cluster["cluster"][key]) for key in _REACH if cluster["cluster"].get(key)}
-        token = str(user["user"]["token"])
-    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        token = str(user["user"].get("token") or "")
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError):
         return None
-    if not reach.get("server", "").startswith("https://") or not token:
+    if not reach.get("server", "").startswith("https://"):
         return None
     bare = {
         "apiVersion": "v1",
@@ -237,8 +260,16 @@ def _loopback(name: str, server: str) -> bool:
     return not urlsplit(server).hostname
 
 
-def _istiods_word(cluster: Cluster, namespace: str) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
-    """By pod of istiod the state of each remote cluster; and the pods that could not be asked, with the reason.
+class _Word(NamedTuple):
+    """By pod of istiod the state of each remote cluster, pods that could not be asked and why, proxies by version."""
+
+    synced: dict[str, dict[str, str]]
+    silent: dict[str, str]
+    proxies: Mapping[str, int]
+
+
+def _istiods_word(cluster: Cluster, namespace: str) -> _Word:
+    """What istiod's metrics say.
 
     See https://istio.io/latest/docs/reference/commands/pilot-discovery/#metrics.
     """
@@ -249,12 +280,14 @@ def _istiods_word(cluster: Cluster, namespace: str) -> tuple[dict[str, dict[str,
     ]
     synced: dict[str, dict[str, str]] = {}
     silent: dict[str, str] = {}
+    proxies: Counter[str] = Counter()
     for pod, answer in zip(pods, each(cluster, lambda pod: _metrics(cluster, namespace, pod), pods), strict=True):
         if isinstance(answer, MeshError):
             silent[pod] = " ".join(str(answer).split()).rstrip(".")
         else:
             synced[pod] = sync_states(answer)
-    return synced, silent
+            proxies += proxy_versions(answer)
+    return _Word(synced, silent, proxies)
 
 
 def _metrics(cluster: Cluster, namespace: str, pod: str) -> str | MeshError:
@@ -272,3 +305,11 @@ def sync_states(metrics: str) -> dict[str, str]:
         if float(value) > 0:
             found[named.get("cluster", "")] = named.get("status", "")
     return found
+
+
+def proxy_versions(metrics: str) -> Counter[str]:
+    """How many proxies of each version are connected to istiod, by its metrics."""
+    found: Counter[str] = Counter()
+    for labels, value in _PROXIES.findall(metrics):
+        found[dict(_LABEL.findall(labels)).get("version", "")] += int(float(value))
+    return +found

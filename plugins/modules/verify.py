@@ -115,8 +115,13 @@ proofs:
   returned: success, or when findings made the task fail
   sample:
     MV0505: Each token is accepted, and may read what istiod reads
+clock:
+  description: Seconds by which the API server's clock is ahead of this machine's; null when it does not tell the time.
+  type: float
+  returned: success, or when findings made the task fail
+  sample: 0.2
 digest:
-  description: What is compared between clusters, for the filter P(meshfleet.istio.fleet_findings#filter).
+  description: What is compared between clusters, for the filter P(meshfleet.istio.mesh_findings#filter).
   type: dict
   returned: success, or when findings made the task fail
 """

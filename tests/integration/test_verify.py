@@ -15,7 +15,7 @@ import yaml
 from tests.lab.waiting import until
 
 from .conftest import running
-from .playbook import ORDINARY, Fleet, Result, Run, fleet_of, listen, real, task
+from .playbook import ORDINARY, ROOT, Fleet, Result, Run, fleet_of, listen, real, task
 from .test_multicluster import PREFIX, accepted, debug, site
 from .test_trust import new_root
 
@@ -85,6 +85,27 @@ def test_istiods_word_is_read_through_the_api_server(fleet: Fleet) -> None:
     assert step["message"] == "north is not known"
 
 
+def test_the_documented_account_is_enough(fleet: Fleet) -> None:
+    page = (ROOT / "docs/permissions.md").read_text().partition("## Verification")[2]
+    rules = page.partition("```yaml\n")[2].partition("```")[0]
+    fleet.kubectl("east", "apply", "-f", "-", stdin=rules)
+    fleet.kubectl("east", *SYSTEM, "create", "serviceaccount", "viewer")
+    account = ("--serviceaccount=istio-system:viewer",)
+    fleet.kubectl("east", "create", "clusterrolebinding", "viewer", "--clusterrole=meshfleet-verify", *account)
+    fleet.kubectl("east", *SYSTEM, "create", "rolebinding", "viewer", "--role=meshfleet-verify", *account)
+    config = yaml.safe_load(fleet.lab.kubeconfig.read_text())
+    token = fleet.kubectl("east", *SYSTEM, "create", "token", "viewer").strip()
+    viewer = {"name": "viewer", "user": {"token": token}}
+    context = {"name": "viewer", "context": {"cluster": "east", "user": "viewer"}}
+    file = fleet.folder / "viewer.kubeconfig"
+    file.touch(0o600)
+    file.write_text(yaml.safe_dump({**config, "users": [viewer], "contexts": [context]}))
+    asked = task("verify", allow_loopback=True, peers=["west"], cluster_name="east", network="near", east_west=True)
+    told = fleet.play(asked, settings={"kubeconfig": str(file), "context": "viewer"}).ok().only()
+    assert told.data["findings"] == []
+    assert token not in json.dumps(told.data)
+
+
 def on_east(fleet: Fleet, **options: Any) -> Result:
     return fleet.play({**task("verify", allow_loopback=True, fail_on="never", **options)}).only("east")
 
@@ -95,7 +116,11 @@ def test_what_was_broken_by_hand_is_named(fleet: Fleet, tmp_path: Path) -> None:
         for one in fleet.get("west", "secrets", *SYSTEM, "-l", "meshfleet.io/reader=east")["items"]
     ]
     fleet.kubectl("west", *SYSTEM, "delete", "secret", given)
-    fleet.kubectl("west", *SYSTEM, "delete", "secret", PREFIX + "east")
+    way = fleet.get("west", "secret", *SYSTEM, PREFIX + "east")["data"]["east"]
+    misspelt = json.dumps({"data": {"east": None, "esat": way}})
+    fleet.kubectl("west", *SYSTEM, "patch", "secret", PREFIX + "east", "-p", misspelt)
+    for kind in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"):
+        fleet.kubectl("west", "delete", kind, "-l", "istio.io/rev")
     fleet.kubectl("east", "label", "namespace", "istio-system", "--overwrite", "topology.istio.io/network=lost")
     other = new_root()
     values = {"ca-cert.pem": other.certificate, "ca-key.pem": other.key, "root-cert.pem": other.certificate}
@@ -113,6 +138,10 @@ def test_what_was_broken_by_hand_is_named(fleet: Fleet, tmp_path: Path) -> None:
     assert findings(run, tmp_path) >= {
         f"MV0505 east Secret istio-system/{PREFIX}west",
         f"MV0501 west Secret istio-system/{PREFIX}east",
+        f"MV0502 west Secret istio-system/{PREFIX}east",
+        f"MV0503 west Secret istio-system/{PREFIX}east",
+        "MV0201 west Deployment istio-system/istiod",
+        "MV0202 west Deployment istio-system/istiod",
         "MV0103 east Namespace istio-system",
         "MV0402 west ConfigMap istio-system/istio-ca-root-cert",
         "MV0301 west Deployment istio-system/istio-eastwestgateway",
@@ -132,10 +161,13 @@ def test_clusters_that_are_no_mesh_together(fleet: Fleet, tmp_path: Path) -> Non
     lost.write_text(
         json.dumps({"clusters": {"hosts": {"west": {"cluster_kubeconfig": "/nowhere", "cluster_name": "east"}}}})
     )
-    run = verified(fleet, "-i", str(lost), verify_json=str(tmp_path / "found.json"))
+    files = {f"verify_{kind}": str(tmp_path / f"found.{kind}") for kind in ("json", "junit")}
+    run = verified(fleet, "-i", str(lost), **files)
     assert run.code != 0
     assert findings(run, tmp_path) >= {
         "MV0701 west Cluster",
         "MV0702 inventory Inventory",
         "MV0103 east Namespace istio-system",
     }
+    suites = {suite.get("name"): suite for suite in ET.parse(tmp_path / "found.junit").getroot()}
+    assert [case.get("name") for case in suites["west"]] == ["MV0701 Cluster"]

@@ -92,7 +92,9 @@ def clock(seen: Seen) -> Iterator[Fault]:
 
     The API server's Date header is compared with the controller's clock.
     """
-    if abs(seen.skew) > seen.expected.skew:
+    if seen.skew is None:
+        yield Fault("Cluster", "", "its API server does not tell the time (no Date header)")
+    elif abs(seen.skew) > seen.expected.skew:
         way = "ahead of" if seen.skew > 0 else "behind"
         yield Fault("Cluster", "", f"its clock is {abs(seen.skew):.0f} s {way} the controller's")
 
@@ -189,14 +191,15 @@ def east_west(seen: Seen) -> Iterator[Fault]:
 def lasting(seen: Seen) -> Iterator[Fault]:
     """Without the Secret cacerts each istiod makes a root of its own, which no other cluster trusts.
 
-    An authority that has ended signs certificates that are refused.
+    An authority that has ended signs certificates that are refused, and so does one whose root has. What ends first
+    counts: the authority, its chain, or the root that it comes from.
     """
     if seen.expected.peers and not seen.authority.named and seen.planes:
         yield Fault(f"Secret {seen.namespace}/cacerts", "", "it is not there: istiod has a root of its own")
     end = seen.authority.expires
     if end is not None and end < seen.now + seen.expected.days * _DAY:
         message = "it has ended" if end < seen.now else f"it ends in {(end - seen.now) / _DAY:.0f} days"
-        yield Fault(f"Secret {seen.namespace}/{seen.authority.named}", "data[ca-cert.pem]", message)
+        yield Fault(f"Secret {seen.namespace}/{seen.authority.named}", "data", message)
 
 
 @proof(

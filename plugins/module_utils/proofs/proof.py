@@ -59,7 +59,8 @@ class Seen(NamedTuple):
     """What was read of a cluster. C(mesh) is the mesh as mesh_info tells it.
 
     C(synced) is istiod's word on each remote cluster, by pod and cluster; C(silent) names pods that could not be asked
-    and why. C(skew) is how far the API server's clock is ahead of the controller's, in seconds.
+    and why. C(proxies) counts those that are connected by their version. C(skew) is how far the API server's clock is
+    ahead of the controller's, in seconds, None when it does not tell the time.
     """
 
     cluster: str
@@ -71,7 +72,8 @@ class Seen(NamedTuple):
     authority: Authority = Authority()
     synced: Mapping[str, Mapping[str, str]] = {}
     silent: Mapping[str, str] = {}
-    skew: float = 0.0
+    skew: float | None = 0.0
+    proxies: Mapping[str, int] = {}
 
     @property
     def planes(self) -> list[Mapping[str, Any]]:

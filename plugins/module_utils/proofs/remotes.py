@@ -6,10 +6,12 @@ Follows https://istio.io/latest/docs/setup/install/multicluster/verify/.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ..findings import Severity
 from .proof import Fault, Seen, Way, proof
+from .skew import ALLOWED, minors_behind
 
 _DAY = 86400.0
 _RUN = "run the playbook remote_secrets"
@@ -68,14 +70,17 @@ def usable(seen: Seen) -> Iterator[Fault]:
 def accepted(seen: Seen) -> Iterator[Fault]:
     """The token is sent to its cluster now. With one that is revoked or has ended, istiod loses that cluster.
 
-    A server that does not answer the controller may still answer istiod: that is a warning.
+    What cannot be tried from the controller (a server that does not answer it, a kubeconfig without a token) may still
+    do for istiod: that is a warning.
     """
     for way in seen.ways:
         where = _secret(way), f"data[{way.cluster}]"
+        if way.loopback and not seen.expected.allow_loopback:
+            continue
         if way.server and way.answer == 401:
             yield Fault(*where, f"{way.server} refuses its token (401)")
         elif way.server and way.answer == 0:
-            yield Fault(*where, f"{way.server} could not be asked from here: {way.problem}", Severity.WARNING)
+            yield Fault(*where, f"{way.server} could not be tried from here: {way.problem}", Severity.WARNING)
         elif way.forbidden:
             yield Fault(*where, f"its token may not list {', '.join(way.forbidden)} of {way.cluster}")
         elif way.answer >= 400:
@@ -127,8 +132,34 @@ def asked(seen: Seen) -> Iterator[Fault]:
         yield Fault(f"Pod {seen.namespace}/{pod}", "", f"its metrics cannot be read: {reason}")
 
 
+@proof(
+    "MV0603",
+    Severity.WARNING,
+    "Proxies are of a version that fits to istiod's",
+    remedy="start the workloads again (kubectl rollout restart), and upgrade control planes first",
+)
+def fitting(seen: Seen) -> Iterator[Fault]:
+    """A proxy keeps the version that it was injected with until its pod is started again.
+
+    istiod serves proxies that are up to two minors older. What is older still, or newer than istiod, is not tested by
+    Istio. The versions are those of istiod's metric pilot_xds.
+    """
+    for plane in seen.planes if len(seen.planes) == 1 else ():
+        for version, number in sorted(seen.proxies.items()):
+            behind = minors_behind(version, plane["version"])
+            if behind is not None and not 0 <= behind <= ALLOWED:
+                what = "1 proxy is" if number == 1 else f"{number} proxies are"
+                where = f"Deployment {plane['namespace']}/{plane['name']}"
+                yield Fault(where, "", _apart(what, version, plane, behind))
+
+
+def _apart(what: str, version: str, plane: Mapping[str, Any], behind: int) -> str:
+    way = f"{behind} minors older" if behind > 0 else "newer"
+    return f"{what} of {version}, which is {way} than istiod's {plane['version']}"
+
+
 def _secret(way: Way) -> str:
     return f"Secret {way.secret}"
 
 
-PROOFS = (complete, expected, named, usable, accepted, lasting, in_step, asked)
+PROOFS = (complete, expected, named, usable, accepted, lasting, in_step, asked, fitting)

@@ -100,3 +100,18 @@ def test_junit_has_a_suite_for_each_cluster_and_escapes() -> None:
     assert failure is not None
     assert failure.get("message") == "a < b & c"
     assert [case.get("name") for case in west] == ["no finding"]
+
+
+def test_a_case_of_junit_keeps_its_name_and_tells_all_findings_of_its_check() -> None:
+    two = [ERROR, ERROR._replace(object="VirtualService shop/other", message="it is shadowed")]
+    root = ET.fromstring(junit([*two, WARNING], ["east"], {"MF0101": "Routes count", "MF0102": "Hosts"}).encode())
+    assert [suite.get("name") for suite in root] == ["east", "west"]
+    assert {(suite.get("tests"), suite.get("failures"), suite.get("errors")) for suite in root} == {
+        ("2", "1", "0"),
+        ("1", "1", "0"),
+    }
+    assert [case.get("name") for case in root[0]] == ["MF0101 Routes count", "MF0102 Hosts"]
+    failure = root[0].find("testcase/failure")
+    assert failure is not None
+    assert failure.get("message") == "it is ignored (and 1 more)"
+    assert "VirtualService shop/other" in (failure.text or "")

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from ansible_collections.meshfleet.istio.plugins.module_utils.authority import (
+    KeyType,
+    Shape,
+    issue,
+    new_key,
+    new_root,
+    pem,
+)
+from ansible_collections.meshfleet.istio.plugins.module_utils.checks.digest import digest
+from ansible_collections.meshfleet.istio.plugins.module_utils.checks.snapshot import Snapshot
 from ansible_collections.meshfleet.istio.plugins.module_utils.findings import Severity
 from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.catalogue import PROOFS, findings
 from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.proof import Authority, Expected, Seen, Way
-from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.together import TITLES, together
-from ansible_collections.meshfleet.istio.plugins.module_utils.verification import sync_states
+from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.together import RULES, Answers, together
+from ansible_collections.meshfleet.istio.plugins.module_utils.verification import (
+    authority_end,
+    proxy_versions,
+    sync_states,
+)
 
 DAY = 86400.0
 NOW = 1_800_000_000.0
@@ -82,6 +97,9 @@ CASES: list[tuple[str, Seen, list[str]]] = [
     ("the inventory says nothing", plane(mesh="x")._replace(expected=Expected()), []),
     ("no label", mesh(namespaces=[]), ["MV0103 Namespace istio-system"]),
     ("no version", plane(version=""), [f"MV0104 {ISTIOD}"]),
+    ("the time is not told", GOOD._replace(skew=None), ["MV0105 Cluster"]),
+    ("proxies that fit", GOOD._replace(proxies={"1.29.4": 3, "1.31.2": 1, "": 1}), []),
+    ("proxies too old and too new", GOOD._replace(proxies={"1.28.4": 3, "1.32.0": 1}), [f"MV0603 {ISTIOD}"] * 2),
     ("the clock is behind", GOOD._replace(skew=-31.0), ["MV0105 Cluster"]),
     ("no webhook", mesh(webhooks=[INJECTING]), [f"MV0201 {ISTIOD}"]),
     (
@@ -169,14 +187,54 @@ def test_a_server_that_cannot_be_asked_from_here_is_a_warning() -> None:
 
 
 def test_clusters_that_gave_nothing_and_inventories_that_cannot_be_are_findings() -> None:
-    found = list(together({}, {"west": "west: refused.\nsecond line"}, "a  has one name\nb  too\n"))
+    found = list(together(Answers({}, {"west": "west: refused.\nsecond line"}, "a  has one name\nb  too\n")))
     assert [(one.code, one.cluster) for one in found] == [
         ("MV0701", "west"),
         ("MV0702", "inventory"),
         ("MV0702", "inventory"),
     ]
     assert found[0].message == "it could not be verified: west: refused. second line"
-    assert {one.code for one in found} == set(TITLES)
+
+
+NOTHING = digest(Snapshot("east", [], set(), "istio-system"))
+
+
+def versions(**given: str) -> Answers:
+    """Clusters that differ by their versions only."""
+    return Answers({name: {**NOTHING, "versions": [version]} for name, version in given.items()})
+
+
+@pytest.mark.parametrize(
+    ("answers", "wanted"),
+    [
+        (versions(east="1.30.1", west="1.30.1"), []),
+        (versions(east="1.30.1", north="1.30.1", west="1.30.2"), ["warning MV0703 west"]),
+        (versions(east="1.28.0", west="1.30.2"), ["warning MV0703 east, west"]),
+        (versions(east="1.27.9", west="1.30.2"), ["error MF0604 east", "warning MV0703 east, west"]),
+        (Answers({}, clocks={"east": -14.0, "west": 14.0, "south": 1.0}), []),
+        (Answers({}, clocks={"east": -20.0, "west": 14.0, "south": 1.0}), ["warning MV0704 east, west"]),
+    ],
+)
+def test_versions_and_clocks_are_compared(answers: Answers, wanted: list[str]) -> None:
+    assert [f"{one.severity} {one.code} {one.cluster}" for one in together(answers)] == wanted
+
+
+def test_what_is_proved_of_all_clusters_has_a_code_and_a_remedy() -> None:
+    assert set(RULES).isdisjoint(one.code for one in PROOFS)
+    assert [code for code, rule in RULES.items() if not (rule.title and rule.why and rule.remedy)] == []
+
+
+def test_an_authority_ends_with_what_signed_it() -> None:
+    now = datetime.now(UTC)
+    kind = KeyType("ecdsa", 256)
+    root, other = (new_root(new_key(kind), days, now) for days in (90, 5))
+    own = issue(root, Shape("east", (), 60, kind), now).certificate
+    replaced = new_root(root.key, 30, now)
+    for roots, days in (((root, other), 60), ((replaced, other), 30), ((other,), 60)):
+        end = authority_end(pem(own), pem(*(one.certificate for one in roots)))
+        assert end == pytest.approx(now.timestamp() + days * DAY, abs=60)
+    assert authority_end("", pem(other.certificate)) is None
+    assert authority_end("no certificate", "") is None
 
 
 def test_istiods_metrics_say_which_clusters_are_in_step() -> None:
@@ -188,3 +246,13 @@ istiod_remote_cluster_sync_status{cluster="south",status="timeout"} 1
 other{cluster="north",status="synced"} 1
 """
     assert sync_states(text) == {"west": "synced", "south": "timeout"}
+
+
+def test_istiods_metrics_count_proxies_by_version() -> None:
+    text = """# TYPE pilot_xds gauge
+pilot_xds{version="1.29.1"} 2
+pilot_xds{version="1.30.0"} 0
+pilot_xds{version="1.31.0"} 1e+01
+pilot_xds_pushes{type="cds"} 7
+"""
+    assert proxy_versions(text) == {"1.29.1": 2, "1.31.0": 10}
