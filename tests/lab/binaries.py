@@ -34,6 +34,9 @@ STAMPS = (
     "-X sigs.k8s.io/kwok/pkg/consts.Version={kwok}",
 )
 LDFLAGS = ("-s", "-w", *STAMPS)
+# What only proxies need is built when the first one is asked for.
+AGENT = "pilot-agent"
+BOOTSTRAP = "envoy_bootstrap.json"
 # etcd's command is called after its folder.
 RENAMED = {"server": "etcd"}
 SECONDS_BETWEEN_LINES = 15.0
@@ -117,11 +120,17 @@ def cache_key() -> str:
 def resolve(assets: str | None = None, search_path: str | None = None) -> dict[str, Binary]:
     """Find every command of the lab, and build those that are nowhere."""
     assets = os.environ.get("KUBEBUILDER_ASSETS") if assets is None else assets
-    packages = tools((MODULE / "go.mod").read_text())
+    packages = {name: one for name, one in tools((MODULE / "go.mod").read_text()).items() if name != AGENT}
     found = {name: binary for name in packages if (binary := _find(name, assets, search_path))}
     missing = {name: package for name, package in packages.items() if name not in found}
     built = {name: Binary(str(path), "built") for name, path in _built(missing).items()} if missing else {}
     return found | built | {"kubectl": _kubectl(assets, search_path)}
+
+
+def agent() -> Path:
+    """Find pilot-agent, or build it; beside it is the template of Envoy's bootstrap that its version goes with."""
+    packages = tools((MODULE / "go.mod").read_text())
+    return _built({AGENT: packages[AGENT]})[AGENT]
 
 
 def _find(name: str, assets: str | None, search_path: str | None) -> Binary | None:
@@ -172,6 +181,9 @@ def _build(folder: Path, packages: dict[str, str], progress: Progress) -> None:
         _watch_build(command, total, progress)
         for name, package in packages.items():
             (Path(temporary) / built_name(package)).replace(folder / name)
+        if AGENT in packages:
+            template = _istio_sources(go) / "tools" / "packaging" / "common" / BOOTSTRAP
+            shutil.copyfile(template, folder / BOOTSTRAP)
     progress.close(f"built {', '.join(sorted(packages))} into {folder}")
 
 
@@ -217,7 +229,7 @@ def _stamp_values(go: str) -> dict[str, str]:
     versions = required_versions((MODULE / "go.mod").read_text())
     kubernetes = versions["k8s.io/kubernetes"]
     major, minor = kubernetes.removeprefix("v").split(".")[:2]
-    istio = Path(run_go(go, ["list", "-m", "-f", "{{.Dir}}", "istio.io/istio"]).strip())
+    istio = _istio_sources(go)
     profile = (istio / "manifests" / "profiles" / "default.yaml").read_text()
     hub = re.search(r"^ *hub: (\S+)$", profile, re.MULTILINE)
     if hub is None:
@@ -230,6 +242,10 @@ def _stamp_values(go: str) -> dict[str, str]:
         "istio_hub": hub.group(1),
         "kwok": versions["sigs.k8s.io/kwok"],
     }
+
+
+def _istio_sources(go: str) -> Path:
+    return Path(run_go(go, ["list", "-m", "-f", "{{.Dir}}", "istio.io/istio"]).strip())
 
 
 def run_go(go: str, arguments: Sequence[str]) -> str:

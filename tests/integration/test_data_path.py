@@ -1,0 +1,175 @@
+"""Requests that really pass a gateway: Envoy, configured by istiod from what site.yml applied."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.binaries import cache_root
+from tests.lab.ports import reserve
+from tests.lab.proxies import STOCK_ENVOY, Identity, Proxy, gateway, identity
+from tests.lab.waiting import until
+
+from .conftest import running
+from .playbook import Fleet, fleet_of, task
+from .test_trust import new_root
+
+HOST = "service-b.mesh.internal"
+FRONTEND = "cluster.local/ns/frontend/sa/frontend-service"
+
+
+class Application(BaseHTTPRequestHandler):
+    """Answers each request with what it got."""
+
+    def do_GET(self) -> None:
+        body = json.dumps({"method": self.command, "path": self.path, "host": self.headers["Host"]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def application() -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Application)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server.server_address[1]
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    return reserve(1, cache_root() / "ports.json")[0]
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory, application: int, port: int) -> Iterator[Fleet]:
+    """One cluster with the guide's gateway and policy; the service behind it is a process of this machine."""
+    ports = [{"name": "https", "port": 443, "targetPort": port}]
+    component = {"name": "istio-ingressgateway", "enabled": True, "k8s": {"service": {"ports": ports}}}
+    entry = {
+        "hosts": ["app.backend.test"],
+        "ports": [{"number": 8080, "name": "http", "protocol": "HTTP"}],
+        "resolution": "STATIC",
+        "endpoints": [{"address": "127.0.0.1", "ports": {"http": application}}],
+    }
+    route = {"destination": {"host": "app.backend.test", "port": {"number": 8080}}}
+    routes = {"hosts": [HOST], "gateways": ["istio-system/cross-cluster-gateway"], "http": [{"route": [route]}]}
+    policy = {
+        "selector": {"matchLabels": {"istio": "ingressgateway"}},
+        "rules": [
+            {
+                "from": [{"source": {"principals": [FRONTEND]}}],
+                "to": [{"operation": {"methods": ["GET"], "paths": ["/api/v1/*"]}}],
+            }
+        ],
+    }
+    extra = {
+        "install_values": {"pilot": {"env": dict(STOCK_ENVOY)}},
+        "install_mesh_config": {"defaultProviders": {"metrics": []}},
+        "install_components": {"ingressGateways": [component]},
+        "telemetry_telemetries": [],
+        "cross_cluster_gateway_service_entries": [{"name": "app", "namespace": "backend", "spec": entry}],
+        "cross_cluster_gateway_virtual_services": [{"name": "routing", "namespace": "backend", "spec": routes}],
+        "security_authorization_policies": [{"name": "service-auth", "namespace": "istio-system", "spec": policy}],
+    }
+    with running(tmp_path_factory.mktemp("datapath"), "east") as lab:
+        fleet = fleet_of(lab)
+        fleet.site("--limit", "east", extra=extra).ok()
+        for namespace, account in (("frontend", "frontend-service"), ("frontend", "other")):
+            fleet.kubectl("east", "-n", namespace, "create", "serviceaccount", account)
+        yield fleet
+
+
+@pytest.fixture(scope="module")
+def proxy(fleet: Fleet, port: int) -> Iterator[Proxy]:
+    with gateway(fleet.lab, "east", "istio=ingressgateway", port) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def frontend(fleet: Fleet) -> Identity:
+    return identity(fleet.lab, "east", "frontend", "frontend-service")
+
+
+def asked(port: int, client: Identity | None, method: str, path: str, host: str = HOST) -> tuple[int, Any]:
+    """The gateway's answer to a client that trusts the mesh's roots and shows its own certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # The server's identity is a SPIFFE URI, which is compared below: it has no DNS name.
+    context.check_hostname = False
+    if client:
+        context.load_verify_locations(client.roots)
+        context.load_cert_chain(client.certificate, client.key)
+    else:
+        context.verify_mode = ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as raw,
+        context.wrap_socket(raw, server_hostname=HOST) as tls,
+    ):
+        if client:
+            names = tls.getpeercert()["subjectAltName"]  # type: ignore[index]
+            spiffe = "spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account"
+            assert ("URI", spiffe) in names
+        connection = http.client.HTTPConnection(HOST)
+        connection.sock = tls
+        connection.request(method, path, headers={"Host": host})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def test_the_guides_service_answers_its_client(proxy: Proxy, port: int, frontend: Identity) -> None:
+    status, body = asked(port, frontend, "GET", "/api/v1/x")
+    assert (status, json.loads(body)) == (200, {"method": "GET", "path": "/api/v1/x", "host": HOST})
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/api/v1/x"), ("GET", "/api/v2/x"), ("GET", "/admin")])
+def test_another_method_or_path_is_refused(proxy: Proxy, port: int, frontend: Identity, method: str, path: str) -> None:
+    status, body = asked(port, frontend, method, path)
+    assert (status, body) == (403, b"RBAC: access denied")
+
+
+def test_another_identity_is_refused(proxy: Proxy, port: int, fleet: Fleet) -> None:
+    other = identity(fleet.lab, "east", "frontend", "other")
+    assert asked(port, other, "GET", "/api/v1/x")[0] == 403
+
+
+def test_nobody_without_a_certificate_of_the_mesh_is_let_in(
+    proxy: Proxy, port: int, frontend: Identity, tmp_path: Path
+) -> None:
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        asked(port, None, "GET", "/api/v1/x")
+    stranger = new_root()
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    certificate.write_text(stranger.certificate)
+    key.write_text(stranger.key)
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        asked(port, Identity(certificate, key, frontend.roots), "GET", "/api/v1/x")
+
+
+def test_a_policy_that_a_task_applies_counts_at_once(proxy: Proxy, port: int, frontend: Identity, fleet: Fleet) -> None:
+    deny: dict[str, Any] = {"selector": {"matchLabels": {"istio": "ingressgateway"}}, "action": "DENY"}
+    deny["rules"] = [{"to": [{"operation": {"paths": ["/api/v1/secret*"]}}]}]
+    assert asked(port, frontend, "GET", "/api/v1/secret")[0] == 200
+    named = {"name": "secret", "namespace": "istio-system"}
+    fleet.play(task("authorization_policy", **named, **deny)).ok()
+    until("the policy counts", lambda: asked(port, frontend, "GET", "/api/v1/secret")[0] == 403, 20)
+    assert asked(port, frontend, "GET", "/api/v1/x")[0] == 200
+    fleet.play(task("authorization_policy", **named, state="absent")).ok()
+    until("it counts no more", lambda: asked(port, frontend, "GET", "/api/v1/secret")[0] == 200, 20)

