@@ -6,10 +6,10 @@ import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..checks.node import Node
-from ..checks.snapshot import Snapshot, template_labels
+from ..checks.snapshot import template_labels
 from . import values
 from .asked import ports_of, protocol_at
 from .policies import Policies, Policy, is_gateway, selector
@@ -42,7 +42,7 @@ def _destinations(states: Iterable[Policies]) -> list[Workload]:
     """One workload for each set of policies of a namespace; where none is known, what the policies would select."""
     first: dict[tuple[Any, ...], Workload] = {}
     for mesh in states:
-        for workload in _workloads(mesh.snapshot) or _imagined(mesh):
+        for workload in _workloads(mesh):
             first.setdefault((workload.namespace, workload.gateway, *(_had(one, workload) for one in states)), workload)
     return list(first.values())
 
@@ -53,20 +53,25 @@ def _had(mesh: Policies, workload: Workload) -> tuple[str, ...]:
     return *policies, *map(str, mesh.authentications(workload))
 
 
-def _workloads(snapshot: Snapshot) -> list[Workload]:
-    found: dict[tuple[str, frozenset[tuple[str, str]]], Workload] = {}
-    for kind in _WORKLOADS:
-        for one in snapshot.of(kind):
-            labels = template_labels(one)
-            key = one.namespace, frozenset(labels.items())
-            if key not in found:
-                found[key] = Workload(one.namespace, labels, is_gateway(snapshot, labels))
-    return list(found.values())
+def _workloads(mesh: Policies) -> list[Workload]:
+    """Each kind of pods; in namespaces without any, those that Services or else policies would select."""
+    snapshot = mesh.snapshot
+    found = [(one.namespace, template_labels(one)) for kind in _WORKLOADS for one in snapshot.of(kind)]
+    services = [(one.namespace, one.spec["selector"].labels) for one in snapshot.of("Service")]
+    found += _elsewhere(found, [(namespace, labels) for namespace, labels in services if labels])
+    selected = [(one.namespace, dict(selector(one))) for one in mesh.resources]
+    found += _elsewhere(found, [one for one in selected if not found or one[0] != mesh.root_namespace])
+    distinct = {(namespace, frozenset(labels.items())): (namespace, labels) for namespace, labels in found}
+    return [Workload(namespace, labels, is_gateway(snapshot, labels)) for namespace, labels in distinct.values()]
 
 
-def _imagined(mesh: Policies) -> list[Workload]:
-    places = [(one.namespace, dict(selector(one))) for one in mesh.resources]
-    return [Workload(namespace, labels, is_gateway(mesh.snapshot, labels)) for namespace, labels in places]
+_Labelled: TypeAlias = tuple[str, dict[str, str]]
+
+
+def _elsewhere(known: Iterable[_Labelled], more: Iterable[_Labelled]) -> list[_Labelled]:
+    """Those of namespaces of which nothing is known."""
+    namespaces = {namespace for namespace, _labels in known}
+    return [one for one in more if one[0] not in namespaces]
 
 
 def _to(workload: Workload, states: Iterable[Policies]) -> Iterator[Request]:

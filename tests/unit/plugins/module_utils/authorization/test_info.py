@@ -119,3 +119,19 @@ def test_requests_are_made_of_anything(data: st.DataObject) -> None:
     for request in requests_of(policies):
         assert described(request)
         assert decide(policies, request).reason
+
+
+def test_where_no_pod_runs_services_and_policies_say_who_is_called() -> None:
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "other", "namespace": "other"}}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "cart", "namespace": "shop"},
+        "spec": {"selector": {"app": "cart"}, "ports": [{"name": "http", "port": 80, "targetPort": 8080}]},
+    }
+    policies = {"policies": {**READERS["policies"], "web/closed": {"selector": {"matchLabels": {"app": "web"}}}}}
+    found = {
+        (one.to.namespace, *one.to.labels.values(), one.port)
+        for one in requests_of(mesh({**policies, "objects": [pod, service]}))
+    }
+    assert found == {("other", 80), ("shop", "cart", 8080), ("web", "web", 80)}
