@@ -8,6 +8,8 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -28,10 +30,12 @@ FRONTEND = "cluster.local/ns/frontend/sa/frontend-service"
 
 
 class Application(BaseHTTPRequestHandler):
-    """Answers each request with what it got."""
+    """Answers each request with what it got, and with its own port."""
 
     def do_GET(self) -> None:
-        body = json.dumps({"method": self.command, "path": self.path, "host": self.headers["Host"]}).encode()
+        port = self.connection.getsockname()[1]
+        said = {"method": self.command, "path": self.path, "host": self.headers["Host"], "port": port}
+        body = json.dumps(said).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -43,15 +47,32 @@ class Application(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
+@contextmanager
 def application() -> Iterator[int]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Application)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield server.server_address[1]
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@dataclass(frozen=True)
+class Service:
+    """The service that is asked for: once in the gateway's own zone, until C(lost) closes it, and once far away."""
+
+    near: int
+    far: int
+    lost: ExitStack
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[Service]:
+    with application() as far, ExitStack() as stack:
+        yield Service(stack.enter_context(application()), far, stack)
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +81,26 @@ def port() -> int:
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory, application: int, port: int) -> Iterator[Fleet]:
-    """One cluster with the guide's gateway and policy; the service behind it is a process of this machine."""
+def fleet(tmp_path_factory: pytest.TempPathFactory, service: Service, port: int) -> Iterator[Fleet]:
+    """Two clusters of one root; east has the guide's gateway and policy, and processes of this machine behind it."""
     ports = [{"name": "https", "port": 443, "targetPort": port}]
     component = {"name": "istio-ingressgateway", "enabled": True, "k8s": {"service": {"ports": ports}}}
     entry = {
         "hosts": ["app.backend.test"],
         "ports": [{"number": 8080, "name": "http", "protocol": "HTTP"}],
         "resolution": "STATIC",
-        "endpoints": [{"address": "127.0.0.1", "ports": {"http": application}}],
+        "endpoints": [
+            {"address": "127.0.0.1", "ports": {"http": service.near}, "locality": "eu-central-1/eu-central-1a"},
+            {"address": "127.0.0.1", "ports": {"http": service.far}, "locality": "us-east-1/us-east-1a"},
+        ],
+    }
+    failover = {
+        "host": "app.backend.test",
+        "trafficPolicy": {
+            # By default Envoy ejects no host of so few: 10 % of two is none.
+            "outlierDetection": {"consecutive5xxErrors": 1, "baseEjectionTime": "1m", "maxEjectionPercent": 100},
+            "loadBalancer": {"localityLbSetting": {"failover": [{"from": "eu-central-1", "to": "us-east-1"}]}},
+        },
     }
     route = {"destination": {"host": "app.backend.test", "port": {"number": 8080}}}
     routes = {"hosts": [HOST], "gateways": ["istio-system/cross-cluster-gateway"], "http": [{"route": [route]}]}
@@ -82,6 +114,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, application: int, port: int)
         ],
     }
     extra = {
+        "certificates_key_type": "ecdsa",
+        "cross_cluster_gateway_destination_rules": [{"name": "app", "namespace": "backend", "spec": failover}],
         "install_values": {"pilot": {"env": dict(STOCK_ENVOY)}},
         "install_mesh_config": {"defaultProviders": {"metrics": []}},
         "install_components": {"ingressGateways": [component]},
@@ -90,11 +124,11 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, application: int, port: int)
         "cross_cluster_gateway_virtual_services": [{"name": "routing", "namespace": "backend", "spec": routes}],
         "security_authorization_policies": [{"name": "service-auth", "namespace": "istio-system", "spec": policy}],
     }
-    with running(tmp_path_factory.mktemp("datapath"), "east") as lab:
+    with running(tmp_path_factory.mktemp("datapath"), "east", "west") as lab:
         fleet = fleet_of(lab)
-        fleet.site("--limit", "east", extra=extra).ok()
-        for namespace, account in (("frontend", "frontend-service"), ("frontend", "other")):
-            fleet.kubectl("east", "-n", namespace, "create", "serviceaccount", account)
+        fleet.site(extra=extra | {"certificates_authority_path": str(fleet.folder / "authority")}).ok()
+        for cluster, account in (("east", "other"), ("east", "frontend-service"), ("west", "frontend-service")):
+            fleet.kubectl(cluster, "-n", "frontend", "create", "serviceaccount", account)
         yield fleet
 
 
@@ -134,9 +168,14 @@ def asked(port: int, client: Identity | None, method: str, path: str, host: str 
         return answer.status, answer.read()
 
 
-def test_the_guides_service_answers_its_client(proxy: Proxy, port: int, frontend: Identity) -> None:
-    status, body = asked(port, frontend, "GET", "/api/v1/x")
-    assert (status, json.loads(body)) == (200, {"method": "GET", "path": "/api/v1/x", "host": HOST})
+@pytest.mark.parametrize("cluster", ["east", "west"])
+def test_the_guides_service_answers_its_client_of_any_cluster(
+    proxy: Proxy, port: int, fleet: Fleet, service: Service, cluster: str
+) -> None:
+    client = identity(fleet.lab, cluster, "frontend", "frontend-service")
+    status, body = asked(port, client, "GET", "/api/v1/x")
+    said = {"method": "GET", "path": "/api/v1/x", "host": HOST, "port": service.near}
+    assert (status, json.loads(body)) == (200, said)
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/api/v1/x"), ("GET", "/api/v2/x"), ("GET", "/admin")])
@@ -173,3 +212,17 @@ def test_a_policy_that_a_task_applies_counts_at_once(proxy: Proxy, port: int, fr
     assert asked(port, frontend, "GET", "/api/v1/x")[0] == 200
     fleet.play(task("authorization_policy", **named, state="absent")).ok()
     until("it counts no more", lambda: asked(port, frontend, "GET", "/api/v1/secret")[0] == 200, 20)
+
+
+def test_a_service_that_is_gone_answers_from_elsewhere(
+    proxy: Proxy, port: int, frontend: Identity, service: Service
+) -> None:
+    near = {json.loads(asked(port, frontend, "GET", "/api/v1/x")[1])["port"] for _ in range(10)}
+    assert near == {service.near}
+    service.lost.close()
+
+    def elsewhere() -> bool:
+        status, body = asked(port, frontend, "GET", "/api/v1/x")
+        return status == 200 and json.loads(body)["port"] == service.far
+
+    until("the other locality answers", elsewhere, 20)
