@@ -224,7 +224,7 @@ def test_a_policy_that_a_task_applies_counts_at_once(proxy: Proxy, port: int, fr
 def test_a_service_that_is_gone_answers_from_elsewhere(
     proxy: Proxy, port: int, frontend: Identity, service: Service
 ) -> None:
-    near = {json.loads(asked(port, frontend, "GET", "/api/v1/x")[1])["port"] for _ in range(10)}
+    near = {json.loads(asked(port, frontend, "GET", "/api/v1/x")[1])["port"] for _again in range(10)}
     assert near == {service.near}
     service.lost.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Optional
 
 from ..checks.live import NOTHING, Reading, in_place, read
 from ..errors import MeshError
@@ -68,7 +68,7 @@ def _policies(reading: Reading, params: Mapping[str, Any]) -> Policies:
     return Policies(reading.snapshot(cluster_label(params), params["root_namespace"]))
 
 
-Answer = tuple[str, Decision, str | None]
+Answer = tuple[str, Decision, Optional[str]]  # noqa: UP045
 
 
 def _told(cluster: str, answers: Sequence[Answer]) -> Result:

@@ -177,7 +177,7 @@ def locked(snapshot: Snapshot) -> Iterator[Hit]:
         rules = [rule for one in allowing for _number, rule in one.rules(Protocol.HTTP)]
         nameless = _nameless(snapshot, mesh, workload)
         if all(nameless and _asks(rule, _IDENTITIES) for rule in rules):
-            first = next(one for one in allowing if one.nodes)
+            (first, *_others) = [one for one in allowing if one.nodes]
             why = nameless if rules else "istiod cannot read a value in each of the rules, and leaves them out"
             yield Hit(first.resource, first.resource.spec["rules"], f"no rule ever matches for {_at(workload)}: {why}")
 

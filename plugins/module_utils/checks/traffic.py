@@ -94,7 +94,10 @@ def weights(snapshot: Snapshot) -> Iterator[Hit]:
 
 def _weighed(service: Resource, route: Node) -> Iterator[Hit]:
     found = [(one, one["weight"].value) for one in route.each()]
-    if not all(weight is None or (type(weight) is int and 0 <= weight < 2**31) for _one, weight in found):
+    if not all(
+        weight is None or (isinstance(weight, int) and not isinstance(weight, bool) and 0 <= weight < 2**31)
+        for _one, weight in found
+    ):
         return
     if len(found) == 1:
         one, weight = found[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -73,7 +74,9 @@ def row(action: str, name: str = "a") -> dict[str, Any]:
     return {"namespace": "istio-system", "name": name, "action": action}
 
 
-def told(given: str, alive: list[str], present: list[str] = ALL, check: bool = False, **results: Any) -> str:
+def told(
+    given: str, alive: list[str], present: Sequence[str] = tuple(HOSTS), check: bool = False, **results: Any
+) -> str:
     hostvars = {host: {**variables, **results.get(host, {})} for host, variables in HOSTS.items()}
     lines = leave_report(leaving(given, HOSTS, hostvars, present), hostvars, present, alive, check)
     assert max(map(len, lines)) <= 88
