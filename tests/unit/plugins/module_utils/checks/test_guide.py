@@ -33,7 +33,7 @@ def found(objects: list[dict[str, Any]]) -> list[str]:
 
 def placed(namespace: str) -> list[dict[str, Any]]:
     """The guide's resources, applied with this namespace as the client's default."""
-    documents: list[dict[str, Any]] = list(yaml.safe_load_all((GUIDE / "as_written.yml").read_text()))
+    documents: list[dict[str, Any]] = list(yaml.safe_load_all((GUIDE / "as_written.txt").read_text()))
     for one in documents:
         default = "istio-system" if one["kind"] == "IstioOperator" else namespace
         one["metadata"].setdefault("namespace", default)
