@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +18,11 @@ from random import Random, SystemRandom
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
+from ansible_collections.meshfleet.istio.plugins.module_utils import authority
 from ansible_collections.meshfleet.istio.plugins.module_utils.authorization.decision import Verdict, decide
 from ansible_collections.meshfleet.istio.plugins.module_utils.authorization.policies import Policies
 from ansible_collections.meshfleet.istio.plugins.module_utils.authorization.request import Request, Workload
@@ -201,12 +206,27 @@ def test_nobody_without_a_certificate_of_the_mesh_is_let_in(
 ) -> None:
     with pytest.raises((ssl.SSLError, ConnectionError)):
         asked(port, None, "GET", "/api/v1/x")
-    stranger = new_root()
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    certificate.write_text(stranger.certificate)
-    key.write_text(stranger.key)
     with pytest.raises((ssl.SSLError, ConnectionError)):
-        asked(port, Identity(certificate, key, frontend.roots), "GET", "/api/v1/x")
+        asked(port, forged(frontend, tmp_path), "GET", "/api/v1/x")
+
+
+def forged(real: Identity, folder: Path) -> Identity:
+    """The same name in the same kind of certificate, but of a root that is not the mesh's."""
+    root = new_root()
+    (signer,) = x509.load_pem_x509_certificates(root.certificate.encode())
+    known = x509.load_pem_x509_certificates(real.certificate.read_bytes())[0]
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    leaf = x509.CertificateBuilder(
+        signer.subject, x509.Name([]), key.public_key(), x509.random_serial_number(), now, now + timedelta(hours=1)
+    )
+    for extension in known.extensions:
+        if isinstance(extension.value, (x509.SubjectAlternativeName, x509.ExtendedKeyUsage, x509.KeyUsage)):
+            leaf = leaf.add_extension(extension.value, extension.critical)
+    made = leaf.sign(authority.private_key(root.key, "root"), hashes.SHA256())
+    found = Identity(folder / "certificate.pem", folder / "key.pem", real.roots)
+    found.certificate.write_text(authority.pem(made))
+    found.key.write_text(authority.key_pem(key))
+    return found
 
 
 def test_a_policy_that_a_task_applies_counts_at_once(proxy: Proxy, port: int, frontend: Identity, fleet: Fleet) -> None:

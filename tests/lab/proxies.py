@@ -106,12 +106,13 @@ def identity(lab: Lab, cluster: str, namespace: str, account: str) -> Identity:
     """What istiod issues to a workload of the service account; the same files at each call."""
     folder = lab.cluster(cluster).folder / "identities" / f"{account}.{namespace}"
     files = Identity(*(folder / name for name in ("cert-chain.pem", "key.pem", "root-cert.pem")))
-    if not files.roots.exists():
+    needed = (files.certificate, files.key, files.roots)
+    if not all(file.exists() for file in needed):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         variables = {"POD_NAME": "client", "DISABLE_ENVOY": "true", "OUTPUT_CERTS": str(folder)}
         (status,) = reserve(1, binaries.cache_root() / "ports.json")
         with _agent(lab, cluster, namespace, account, {"statusPort": status}, variables):
-            until(f"istiod issues a certificate to {account}", files.roots.exists, START_SECONDS)
+            until(f"{account} has a certificate", lambda: all(file.exists() for file in needed), START_SECONDS)
     return files
 
 
