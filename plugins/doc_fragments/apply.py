@@ -24,9 +24,10 @@ options:
     type: bool
     default: false
   concurrency:
-    description: How many requests may be under way to the cluster at a time.
+    description:
+      - How many requests may be under way to the cluster at a time. Few objects take fewer.
     type: int
-    default: 8
+    default: 32
   analyze:
     description:
       - Whether the checks of M(meshfleet.istio.analyze) look at the cluster as it would be, before the first write and

@@ -41,7 +41,7 @@ class Bounds(NamedTuple):
 
     timeout: float = 30.0
     retries: int = 3
-    connections: int = 8
+    connections: int = 32
 
 
 class Cluster:

@@ -17,6 +17,10 @@ from .plan import Goal
 _WIDE = 4
 """From more namespaces than this on, one LIST over all namespaces is cheaper."""
 
+_FEW = 8
+_WORTH_IT = 8
+"""Requests for which one more connection is opened."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -176,8 +180,10 @@ def served_instead(cluster: Cluster, kind: Kind) -> Kind | None:
 
 
 def each(cluster: Cluster, work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """The work done on every item, as many at a time as there are connections; results in order."""
+    """The work done on every item, concurrently within the cluster's bound; results in order."""
     if len(items) < 2:
         return [work(item) for item in items]
-    with ThreadPoolExecutor(min(cluster.bounds.connections, len(items))) as pool:
+    # A connection costs two round trips and a handshake: beyond the first few, each needs requests to earn them.
+    workers = max(_FEW, len(items) // _WORTH_IT)
+    with ThreadPoolExecutor(min(cluster.bounds.connections, workers, len(items))) as pool:
         return list(pool.map(work, items))

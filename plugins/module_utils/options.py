@@ -60,7 +60,7 @@ _CLUSTER: Spec = {
 _APPLY: Spec = {
     "force_conflicts": {"type": "bool", "default": False},
     "take_ownership": {"type": "bool", "default": False},
-    "concurrency": {"type": "int", "default": 8},
+    "concurrency": {"type": "int", "default": 32},
     "analyze": {"type": "str", "choices": ["off", "warn", "enforce"], "default": "off"},
 }
 

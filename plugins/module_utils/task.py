@@ -40,9 +40,10 @@ def cluster_of(task: Task) -> Cluster:
             raise MeshError(f"{name} must be above 0, not {params[name]}")
     if params["retries"] < 0:
         raise MeshError(f"retries must not be negative, it is {params['retries']}")
-    return Cluster(
-        connect(params), Bounds(params["request_timeout"], params["retries"], params.get("concurrency") or 8)
-    )
+    bounds = Bounds(params["request_timeout"], params["retries"])
+    if params.get("concurrency"):
+        bounds = bounds._replace(connections=params["concurrency"])
+    return Cluster(connect(params), bounds)
 
 
 def converged(task: Task, wish: Wish, cluster: Cluster | None = None) -> Result:
