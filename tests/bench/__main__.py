@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -32,7 +33,7 @@ from tests.bench.cases import MANY, OURS, SINGLE, Contestant, Place, Task, manif
 from tests.bench.delay import delayed
 from tests.bench.life import STEPS, WAYS, files
 from tests.bench.measure import Sample, Summary, measured, requests_of, summary
-from tests.bench.report import Aim, Table, requests, seconds
+from tests.bench.report import Aim, Table, page, requests, seconds, section
 from tests.lab import Lab
 
 ROOT = Path(__file__).parents[2]
@@ -290,18 +291,17 @@ def site_rows(title: str, runs: Sequence[SiteRun]) -> Iterator[tuple[str, ...]]:
     yield title, "all", seconds(whole.seconds), "", f"{whole.mebibytes:.0f}"
 
 
-def page(bench: Bench, tables: Sequence[Table], aims: Sequence[Aim]) -> str:
+INTRO = (
+    "# Bench\n\nWhat a run costs, written by `make bench BENCH=--write`. The API servers are the lab's, on the same"
+    " machine: real ones, but without a network in between, and they take their share of the cores. Requests are"
+    " those of the client alone, from the API servers' audit logs; MiB is the memory of the largest process."
+)
+
+
+def how(rounds: int) -> str:
+    of = f"Medians of {rounds} rounds" if rounds > 1 else "One round"
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, ansible-core {version('ansible-core')}"
-    intro = (
-        "What a run costs, written by `make bench BENCH=--write`. The API servers are the lab's, on the same machine:"
-        " real ones, but without a network in between, and they take their share of the cores."
-    )
-    how = (
-        f"Medians of {bench.rounds} rounds ({machine}). Requests are those of the client alone, from the API servers'"
-        " audit logs; MiB is the memory of the largest process."
-    )
-    blocks = ["# Bench", intro, how, "\n".join(map(str, aims)), *map(str, tables)]
-    return "\n\n".join(blocks) + "\n"
+    return f"{of}, {date.today()}: {machine}."
 
 
 def life(bench: Bench) -> tuple[Table, list[Aim]]:
@@ -472,18 +472,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             lab.up(list(CLUSTERS))
             if told.part and told.part[0] not in ("site", "checks"):
                 site_run(bench)  # the others need what it installs
-            tables, aims = [], []
-            for title, part in ((name, PARTS[name]) for name in told.part or PARTS):
+            for title in told.part or PARTS:
                 print(f"{title} …", file=sys.stderr, flush=True)
-                table, wanted = part(bench)
-                tables.append(table)
-                aims += wanted
+                text = section(*PARTS[title](bench), how(1 if title == "life" else told.rounds))
+                print(text, flush=True)
+                if told.write:
+                    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), INTRO, [text]), encoding="utf-8")
         finally:
             lab.down()
-        text = page(bench, tables, aims)
-    print(text)
-    if told.write:
-        PAGE.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -35,7 +35,8 @@ def _core(place: Place, file: Path, present: bool) -> Task:
 
 
 def _kubectl(place: Place, file: Path, present: bool) -> list[str]:
-    verb = ["apply", "--server-side"] if present else ["delete"]
+    # Ours does not wait for what nothing holds back either.
+    verb = ["apply", "--server-side"] if present else ["delete", "--wait=false"]
     where = [f"--kubeconfig={place.kubeconfig}", f"--context={place.context}"]
     return [str(place.kubectl), *where, *verb, "-f", str(file)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,6 +45,18 @@ class Aim:
         met = self.measured >= self.bound if self.more else self.measured <= self.bound
         verdict = "met" if met else "missed"
         return f"- {self.text}: {self.measured:.3g} {self.unit}, aim {self.bound:.3g} {self.unit}: **{verdict}**."
+
+
+def section(table: Table, aims: Sequence[Aim], how: str) -> str:
+    """A table with what was aimed at, and how it was measured."""
+    return "\n\n".join((str(table), *(("\n".join(map(str, aims)),) if aims else ()), how))
+
+
+def page(old: str, intro: str, sections: Sequence[str]) -> str:
+    """The old page with these sections in the place of those with their headings, new ones at its end."""
+    kept = {one.partition("\n")[0]: one for one in map(str.strip, re.split(r"^(?=## )", old, flags=re.M)[1:])}
+    measured = {one.partition("\n")[0]: one for one in sections}
+    return "\n\n".join((intro, *(kept | measured).values())) + "\n"
 
 
 def seconds(value: float) -> str:

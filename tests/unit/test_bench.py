@@ -9,7 +9,7 @@ import yaml
 
 from tests.bench.cases import manifests, play, repeated
 from tests.bench.measure import Sample, summary
-from tests.bench.report import Aim, Table, requests
+from tests.bench.report import Aim, Table, page, requests, section
 
 
 def test_a_summary_is_the_medians_and_the_worst_of_the_writes() -> None:
@@ -58,3 +58,13 @@ def test_the_objects_differ_by_name_only() -> None:
 def test_a_play_repeats_its_tasks() -> None:
     (found,) = yaml.safe_load(play(repeated([{"a.b.c": {}}, {"a.b.d": {}}], 2)))
     assert [next(iter(task)) for task in found["tasks"]] == ["a.b.c", "a.b.d", "a.b.c", "a.b.d"]
+
+
+def test_a_section_replaces_its_former_self_and_nothing_else() -> None:
+    tables = [Table(title, "Notes.", ("way", "s"), [("ours", number)]) for title, number in (("A", "1"), ("B", "2"))]
+    old = page("", "# Bench", [section(table, [], "One round.") for table in tables])
+    measured = Table("A", "Notes.", ("way", "s"), [("ours", "3")])
+    aim = Aim("a task", 3, 4, "s")
+    assert page(old, "# Bench", [section(measured, [aim], "Medians.")]) == (
+        f"# Bench\n\n{measured}\n\n{aim}\n\nMedians.\n\n{tables[1]}\n\nOne round.\n"
+    )
