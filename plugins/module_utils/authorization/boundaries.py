@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 from ..checks.node import Node
 from ..checks.snapshot import template_labels
 from . import values
-from .asked import ports_of, protocol_at
 from .policies import Policies, Policy, is_gateway, selector
+from .ports import ports_of, protocol_at
 from .request import Protocol, Request, Workload
 from .rules import OPERATION, SOURCE, claim_path, negative
 

@@ -12,17 +12,22 @@ from typing import Any, NamedTuple
 
 from .paths import normalized
 from .policies import Policies, Policy
+from .ports import AUTO_PASSTHROUGH, server_at
 from .request import Protocol, Request
 from .rules import ALLOW, AUDIT, CUSTOM, DENY
 from .tokens import refusal, seen
 
 
 class Verdict(StrEnum):
-    """CUSTOM means that an external authorizer decides, and that nothing else is in its way."""
+    """CUSTOM means that an external authorizer decides, and that nothing else is in its way.
+
+    UNKNOWN means that the destination is served by what is not modelled here.
+    """
 
     ALLOW = "allow"
     DENY = "deny"
     CUSTOM = "custom"
+    UNKNOWN = "unknown"
 
 
 class Decision(NamedTuple):
@@ -59,12 +64,18 @@ class _Match(NamedTuple):
 
 def decide(mesh: Policies, request: Request) -> Decision:
     """What the proxy of the destination does with the request."""
+    unmodelled = mesh.unmodelled(request.to)
+    if unmodelled:
+        return Decision(Verdict.UNKNOWN, unmodelled)
     found = mesh.of(request.to)
     decision = _decision(mesh, found, request)
     return decision._replace(assumed=tuple(_assumed(found, request)))
 
 
 def _decision(mesh: Policies, found: Mapping[str, Sequence[Policy]], request: Request) -> Decision:
+    server = server_at(mesh.snapshot, request.to, request.port) if request.to.gateway else None
+    if server and server[1]["tls"]["mode"].text == AUTO_PASSTHROUGH:
+        return Decision(Verdict.ALLOW, "policies are not asked where a Gateway passes connections on by their SNI")
     mode, said = ("PERMISSIVE", None) if request.to.gateway else mesh.mutual_tls(request.to, request.port)
     if mode == "STRICT" and not request.principal:
         return Decision(Verdict.DENY, "the port takes mutual TLS only, and the client sends plaintext", str(said))
@@ -76,19 +87,14 @@ def _decision(mesh: Policies, found: Mapping[str, Sequence[Policy]], request: Re
     if unasked:
         return unasked
     tokens = mesh.tokens(request.to) if request.protocol is Protocol.HTTP else []
+    external = tuple(_external(mesh, asked, request.protocol))
     refused = refusal(tokens, request)
     if refused:
         by = next(iter(mesh.request_authentications(request.to)))
-        return Decision(Verdict.DENY, refused.reason, str(by), status=refused.status)
-    request = replace(request, claims=seen(tokens, request.claims))
-    providers = mesh.providers or {}
-    external = dict.fromkeys(
-        one.policy.provider
-        for one in asked
-        if request.protocol is Protocol.HTTP or providers.get(one.policy.provider) != "envoyExtAuthzHttp"
-    )
+        return Decision(Verdict.DENY, refused.reason, str(by), status=refused.status, external=external)
+    request = replace(request, claims=seen(tokens, request))
     decision = _by_rules(found, request)._replace(
-        external=tuple(external),
+        external=external,
         audited=tuple(str(one) for one in _matches(found[AUDIT], request)),
         dry_run=tuple(str(one) for action in (DENY, ALLOW) for one in _matches(found[action], request, dry_run=True)),
     )
@@ -105,7 +111,8 @@ def _decision(mesh: Policies, found: Mapping[str, Sequence[Policy]], request: Re
 
 def _normal(mesh: Policies, request: Request) -> Request:
     headers = {key.lower(): value for key, value in request.headers.items()}
-    return replace(request, path=normalized(request.path, mesh.normalization), headers=headers)
+    path = normalized(request.path, mesh.normalization)
+    return replace(request, path=path, headers=headers, sni=request.sni.lower())
 
 
 def _matches(policies: Iterable[Policy], request: Request, *, dry_run: bool = False) -> Iterator[_Match]:
@@ -114,6 +121,17 @@ def _matches(policies: Iterable[Policy], request: Request, *, dry_run: bool = Fa
             for number, rule in policy.rules(request.protocol):
                 if rule.matches(request):
                     yield _Match(policy, number)
+
+
+def _external(mesh: Policies, asked: Sequence[_Match], protocol: Protocol) -> Iterable[str]:
+    """The authorizers that are asked; those that speak HTTP are not asked about connections."""
+    providers = mesh.providers or {}
+    names = dict.fromkeys(one.policy.provider for one in asked)
+    return [
+        name
+        for name in names
+        if protocol is Protocol.HTTP or name not in providers or providers[name].protocol != "envoyExtAuthzHttp"
+    ]
 
 
 def _without_answer(
@@ -128,6 +146,8 @@ def _without_answer(
             why = f"a workload has one external authorizer, and its policies name {', '.join(several)}"
         elif mesh.providers is not None and name not in mesh.providers:
             why = f"meshConfig.extensionProviders has no external authorizer {name}"
+        elif mesh.providers is not None and mesh.providers[name].fault:
+            why = mesh.providers[name].fault
         else:
             continue
         return Decision(Verdict.DENY, f"{one} cannot ask: {why}", str(one.policy), one.rule, status)

@@ -20,8 +20,8 @@ from .request import Request
 _POLICIES = ("AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication")
 _KINDS = frozenset(
     (
-        *(ISTIO_KINDS[name] for name in (*_POLICIES, "Gateway")),
-        *(TABLE["", name] for name in ("Service", "Pod", "ConfigMap")),
+        *(ISTIO_KINDS[name] for name in (*_POLICIES, "Gateway", "ServiceEntry")),
+        *(TABLE["", name] for name in ("Service", "Pod", "Namespace", "ConfigMap")),
         TABLE["apps", "Deployment"],
     )
 )

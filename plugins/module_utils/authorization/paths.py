@@ -19,7 +19,6 @@ class Normalization(StrEnum):
 
 
 _KNOWN = {one.value: one for one in Normalization}
-_SLASHES = re.compile("/{2,}")
 _ESCAPED_SLASH = re.compile("%2[fF]|%5[cC]")
 _DECODED = re.compile("%([0-9a-fA-F]{2})")
 _UNRESERVED = re.compile(r"[A-Za-z0-9\-._~]")
@@ -39,9 +38,15 @@ def normalized(path: str, how: Normalization) -> str:
     if how is Normalization.DECODE_AND_MERGE_SLASHES:
         found = _ESCAPED_SLASH.sub(lambda match: "/" if match[0][1] == "2" else "\\", found)
     found = _canonical(found)
-    if how is not Normalization.BASE:
-        found = _SLASHES.sub("/", found)
+    if how is not Normalization.BASE and "//" in found:
+        found = _merged(found)
     return found + mark + query
+
+
+def _merged(path: str) -> str:
+    """One slash for many; but of a path that is nothing else, the first and the last stay."""
+    end = "/" if path.endswith("/") else ""
+    return "/" + "/".join(filter(None, path.split("/"))) + end
 
 
 def without_query(path: str) -> str:

@@ -5,6 +5,7 @@ Follows https://istio.io/latest/docs/concepts/security/#authorization-policies a
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -21,6 +22,7 @@ ACTIONS = (CUSTOM, AUDIT, DENY, ALLOW)
 DRY_RUN = "istio.io/dry-run"
 GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 _WAYPOINT = ("gateway.istio.io/managed", "istio.io-mesh-controller")
+_DATAPLANE = "istio.io/dataplane-mode"
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 
 
@@ -140,6 +142,16 @@ class Policies:
                 found[policy.action].append(policy)
         return found
 
+    def unmodelled(self, workload: Workload) -> str:
+        """Why nothing can be said of a workload, empty where it is a sidecar or a gateway."""
+        if workload.labels.get(_WAYPOINT[0]) == _WAYPOINT[1]:
+            return "a waypoint has the policies of the Services behind it, and these are not looked at"
+        namespace = self.snapshot.get("Namespace", "", workload.namespace)
+        mode = workload.labels.get(_DATAPLANE) or (namespace.labels.get(_DATAPLANE) if namespace else "")
+        if mode == "ambient" and not workload.gateway:
+            return "ztunnel and waypoints serve the workload, and their policies are not looked at"
+        return ""
+
     def tokens(self, workload: Workload) -> list[Node]:
         """The JWT rules of a workload."""
         found = self._requests.each(workload, self.root_namespace)
@@ -192,18 +204,40 @@ class Policies:
         return normalization(self.snapshot.mesh.at("pathNormalization", "normalization").text)
 
     @cached_property
-    def providers(self) -> Mapping[str, str] | None:
-        """The external authorizers by name, each with the protocol it serves; None where meshConfig is not known."""
+    def providers(self) -> Mapping[str, Provider] | None:
+        """The external authorizers by name; None where meshConfig is not known."""
         if not self.snapshot.mesh_configs:
             return None
-        found: dict[str, str] = {}
-        for one in self.snapshot.mesh["extensionProviders"].each():
-            for field in ("envoyExtAuthzHttp", "envoyExtAuthzGrpc"):
-                if one[field]:
-                    found[one["name"].text] = field
-        return found
+        return {
+            one["name"].text: Provider(field, _fault(one["name"].text, one[field], self.snapshot))
+            for one in self.snapshot.mesh["extensionProviders"].each()
+            for field in ("envoyExtAuthzHttp", "envoyExtAuthzGrpc")
+            if one[field]
+        }
 
 
+class Provider(NamedTuple):
+    """An external authorizer: the field of meshConfig that says how it is asked, and why istiod does not take it."""
+
+    protocol: str
+    fault: str = ""
+
+
+def _fault(name: str, provider: Node, snapshot: Snapshot) -> str:
+    if not _PROVIDER.fullmatch(name):
+        return f"the name of the external authorizer {name} is not in lower case letters, digits and hyphens"
+    namespace, _slash, host = provider["service"].text.rpartition("/")
+    if not snapshot.knows("Service", "ServiceEntry"):
+        return ""
+    found = {one.resource.namespace for one in snapshot.hosts.get(host, ())}
+    if not found or (namespace and namespace not in found):
+        return f"the external authorizer {name} is at {host or 'no host'}, which no Service or ServiceEntry has"
+    if len(found) > 1 and not namespace:
+        return f"the external authorizer {name} is at {host}, which {', '.join(sorted(found))} have: name one of them"
+    return ""
+
+
+_PROVIDER = re.compile("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _MODES = ("STRICT", "PERMISSIVE", "DISABLE")
 
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..authorization import trust_domains, values
-from ..authorization.asked import protocol_at, targets_of
 from ..authorization.paths import normalized
 from ..authorization.policies import Policies, Policy, policies, selector, workload_of
+from ..authorization.ports import protocol_at, targets_of
 from ..authorization.request import Protocol, Request, Workload
 from ..authorization.rules import ALLOW, DENY, Rule, negative
 from ..findings import Severity

@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from ..authorization.asked import targets_of
 from ..authorization.policies import age, is_gateway, policies, selector, workload_of
+from ..authorization.ports import targets_of
 from ..findings import Severity
 from .check import Hit, check
 from .node import Node, Resource

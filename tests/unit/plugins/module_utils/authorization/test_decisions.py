@@ -72,6 +72,8 @@ def test_a_request_that_cannot_be_is_refused(ask: dict[str, Any], part: str) -> 
         ("/a\\b", "BASE", "/a/b"),
         ("/a//b", "BASE", "/a//b"),
         ("/a//b?c//d", "MERGE_SLASHES", "/a/b?c//d"),
+        ("//a///b//", "MERGE_SLASHES", "/a/b/"),
+        ("///", "MERGE_SLASHES", "//"),
         ("/%41%7e%2f", "BASE", "/A~%2f"),
         ("/a%2Fb%5cc", "DECODE_AND_MERGE_SLASHES", "/a/b/c"),
         ("/a/../b", "NONE", "/a/../b"),

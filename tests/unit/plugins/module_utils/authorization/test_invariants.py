@@ -20,7 +20,7 @@ from tests.unit.plugins.module_utils.checks.test_any_object import broken
 SETTINGS = settings(max_examples=200, deadline=None)
 SEEDS = st.integers(0, 2**32 - 1)
 """A failure prints the seed that makes its policies and its request again."""
-TOKENS = {"shop/jwt": {"jwtRules": [{"issuer": issuer} for issuer in generated.ISSUERS]}}
+TOKENS = {"shop/jwt": {"jwtRules": [{"issuer": issuer} for issuer in generated.WORDS.issuers]}}
 
 
 def scene(random: Random, **more: Any) -> dict[str, Any]:
