@@ -97,10 +97,10 @@ class Cluster:
         """The body as it is, of what a proxied workload answers."""
         return str(self.request("GET", path, decode=bytes.decode).body)
 
-    def apply(self, kind: Kind, manifest: Manifest, *, dry_run: bool, force: bool) -> Answer:
+    def apply(self, kind: Kind, manifest: Manifest, *, dry_run: bool, force: bool, manager: str = MANAGER) -> Answer:
         """Server-side apply with strict field validation, see https://kubernetes.io/docs/reference/using-api/server-side-apply/."""
         metadata = manifest["metadata"]
-        query = {"fieldManager": MANAGER, "fieldValidation": "Strict", "force": "true" if force else "false"}
+        query = {"fieldManager": manager, "fieldValidation": "Strict", "force": "true" if force else "false"}
         if dry_run:
             query["dryRun"] = "All"
         path = kind.path(metadata.get("namespace"), metadata["name"])

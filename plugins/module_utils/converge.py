@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from . import messages
 from .client import Cluster
 from .errors import ApiError, MeshError, NotSent, PartlyApplied, Unreachable
-from .kinds import DEFINITION, Kind
+from .kinds import DEFINITION, NAMESPACE, Kind
 from .manifests import SCOPE_LABEL, Identity, Manifest, identity, labelled, placed, without_duplicates
 from .observe import KindKey, Observed, each, kind_key, listings, observe, resolve, scope_listings, served_instead
 from .ownership import MANAGER
@@ -29,7 +29,7 @@ class Wish(NamedTuple):
     C(scope) labels every object; with C(prune), what carries the label but is no longer wished for is deleted, in the
     kinds of the wish and in C(prune_kinds). C(namespace) is for manifests that name none. C(force) takes over fields
     that others want otherwise, C(take_ownership) all that other clients own in these objects. C(propagation) says what
-    becomes of the dependents of what is deleted.
+    becomes of the dependents of what is deleted. C(namespaces_manager) owns what the wish says of namespaces.
     """
 
     manifests: Sequence[Manifest]
@@ -41,6 +41,7 @@ class Wish(NamedTuple):
     force: bool = False
     take_ownership: bool = False
     propagation: str = BACKGROUND
+    namespaces_manager: str = MANAGER
 
 
 class Outcome(NamedTuple):
@@ -133,7 +134,7 @@ def _served(cluster: Cluster, goals: Sequence[Goal], unserved: Collection[Kind])
         if kind is None:
             moved.append(goal)
             continue
-        moved.append(Goal(kind, {**goal.manifest, "apiVersion": kind.api_version}))
+        moved.append(goal._replace(kind=kind, manifest={**goal.manifest, "apiVersion": kind.api_version}))
         warnings.append(
             f"{identity(goal.manifest)} is written as {goal.kind.api_version}, which the cluster does not serve; "
             f"{kind.api_version} is used instead"
@@ -155,7 +156,7 @@ def _goals(wish: Wish, kinds: Mapping[KindKey, Kind]) -> list[Goal]:
         for manifest in wish.manifests
         if (kind := kinds.get(kind_key(manifest)))
     ]
-    goals = [Goal(kinds[kind_key(manifest)], manifest) for manifest in without_duplicates(manifests)]
+    goals = [_goal(wish, kinds[kind_key(manifest)], manifest) for manifest in without_duplicates(manifests)]
     if not wish.scope:
         return goals
     label = {SCOPE_LABEL: wish.scope}
@@ -164,6 +165,10 @@ def _goals(wish: Wish, kinds: Mapping[KindKey, Kind]) -> list[Goal]:
         goal if goal.kind.rank <= DEFINITION else goal._replace(manifest=labelled(goal.manifest, label))
         for goal in goals
     ]
+
+
+def _goal(wish: Wish, kind: Kind, manifest: Manifest) -> Goal:
+    return Goal(kind, manifest, wish.namespaces_manager if kind.rank == NAMESPACE else MANAGER)
 
 
 @dataclass
@@ -229,7 +234,8 @@ def _write(cluster: Cluster, action: Action) -> tuple[Action, tuple[str, ...], s
             return action._replace(after=gone.body), gone.warnings, ""
         if action.taken:
             _take_over(cluster, action)
-        answer = cluster.apply(action.kind, action.desired or {}, dry_run=False, force=action.force)
+        desired = action.desired or {}
+        answer = cluster.apply(action.kind, desired, dry_run=False, force=action.force, manager=action.manager)
     except ApiError as error:
         return action, (), messages.refusal(key, action.kind, error, lambda kind: schema(cluster, kind))
     except NotSent as error:
@@ -245,12 +251,12 @@ def _take_over(cluster: Cluster, action: Action) -> None:
     """Makes the fields of the action's clients our own; the apply that follows removes those that are not desired."""
     live, key = action.live or {}, action.identity
     for last in (False, False, True):
-        ours, taken = taken_over(live, action.desired or {})
+        ours, taken = taken_over(live, action.desired or {}, action.manager)
         if not taken:
             return
         metadata = {name: ours["metadata"][name] for name in ("managedFields", "resourceVersion")}
         path = action.kind.path(key.namespace, key.name)
-        query = {"fieldManager": MANAGER}
+        query = {"fieldManager": action.manager}
         try:
             cluster.request("PATCH", path, query, {"metadata": metadata}, "application/merge-patch+json")
         except ApiError as error:

@@ -13,6 +13,7 @@ from .errors import MeshError
 from .kinds import ISTIO_KINDS, Kind, named
 from .manifests import Manifest, documents, parse
 from .options import options
+from .ownership import CONTROL_PLANE_MANAGER
 from .render_cache import cached, folder
 from .task import Handler, Result, Task, converged
 
@@ -127,6 +128,7 @@ def istio_operator(task: Task) -> Result:
             scope=scope,
             prune_kinds=PRUNED,
             prune=params["prune"],
+            namespaces_manager=CONTROL_PLANE_MANAGER,
             **_manner(params),
         ),
     )

@@ -10,6 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 MANAGER = "meshfleet"
+CONTROL_PLANE_MANAGER = "meshfleet-control-plane"
+"""Owns what a control plane needs of its namespaces: these are the user's as well, with labels of their own."""
+MANAGERS = frozenset((MANAGER, CONTROL_PLANE_MANAGER))
 
 
 BY_HAND = frozenset(

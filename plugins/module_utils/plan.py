@@ -31,7 +31,8 @@ class Action(NamedTuple):
 
     C(settled) is False while only the server can tell: its dry run of the apply is then to be given to C(settle).
     C(force) takes fields over from their present owners; C(taken) names the clients whose whole share in the object is
-    taken over. C(propagation) says what becomes of the dependents of an object that is deleted.
+    taken over. C(propagation) says what becomes of the dependents of an object that is deleted. C(manager) is to own
+    its fields.
     """
 
     verb: Verb
@@ -44,6 +45,7 @@ class Action(NamedTuple):
     force: bool = False
     taken: tuple[str, ...] = ()
     propagation: str = BACKGROUND
+    manager: str = MANAGER
 
     @property
     def identity(self) -> Identity:
@@ -51,10 +53,11 @@ class Action(NamedTuple):
 
 
 class Goal(NamedTuple):
-    """A desired object and how its kind is reached."""
+    """A desired object, how its kind is reached, and who is to own its fields."""
 
     kind: Kind
     manifest: Manifest
+    manager: str = MANAGER
 
 
 def plan_present(
@@ -98,16 +101,18 @@ def _absent(goal: Goal, live: Manifest | None) -> Action:
 
 def _present(goal: Goal, live: Manifest | None, scaled: Collection[Identity], take: bool) -> Action:
     if live is None:
-        return Action(Verb.CREATE, goal.kind, goal.manifest, settled=False)
+        return Action(Verb.CREATE, goal.kind, goal.manifest, settled=False, manager=goal.manager)
     if "deletionTimestamp" in live["metadata"]:
         raise MeshError(_dying(live))
     desired = yielded(goal.manifest, live, scaled)
-    mark = mark_of(live)
-    ours, taken = taken_over(live, desired) if take else (live, ())
-    changes = tuple(unproven(marked(desired, mark), ours))
+    # The mark is of what MANAGER accepted; others want too little to need one.
+    mark = mark_of(live) if goal.manager == MANAGER else None
+    ours, taken = taken_over(live, desired, goal.manager) if take else (live, ())
+    changes = tuple(unproven(marked(desired, mark), ours, goal.manager))
     if not taken and (not changes or fingerprint(changes) == mark):
         return Action(Verb.UNCHANGED, goal.kind, desired, live)
-    return Action(Verb.UPDATE, goal.kind, marked(desired, mark), live, changes, settled=False, taken=taken)
+    update = Action(Verb.UPDATE, goal.kind, marked(desired, mark), live, changes, settled=False, taken=taken)
+    return update._replace(manager=goal.manager)
 
 
 def _dying(live: Mapping[str, Any]) -> str:
@@ -136,16 +141,16 @@ _NOISE = {"managedFields", "resourceVersion", "generation", "creationTimestamp",
 def settle(action: Action, answer: Mapping[str, Any]) -> Action:
     """The action after the server's dry run (or real) answer: what really changes, or that nothing does."""
     desired = action.desired or {}
-    left = unproven(desired, answer)
+    left = unproven(desired, answer, action.manager) if action.manager == MANAGER else ()
     action = action._replace(desired=marked(desired, fingerprint(left) if left else None), settled=True, after=answer)
     if action.live is None:
         return action
     changes = [*changes_between(_content(action.live), _content(answer))]
     if action.taken:
-        changes.append(Change("metadata.managedFields", ", ".join(action.taken), MANAGER))
+        changes.append(Change("metadata.managedFields", ", ".join(action.taken), action.manager))
     if changes:
         return action._replace(changes=tuple(changes))
-    if same(owned_fields(action.live), owned_fields(answer)):
+    if same(owned_fields(action.live, action.manager), owned_fields(answer, action.manager)):
         return action._replace(verb=Verb.UNCHANGED, changes=())
     ownership = Change("metadata.managedFields", ABSENT, ABSENT)
     return action._replace(changes=(ownership,))

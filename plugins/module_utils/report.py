@@ -7,7 +7,7 @@ from typing import Any
 
 from .accepted import marked
 from .manifests import Identity
-from .ownership import ABSENT, MANAGER, Change
+from .ownership import ABSENT, Change
 from .plan import Action, Verb
 
 Row = dict[str, Any]
@@ -41,7 +41,7 @@ def _diff(action: Action) -> dict[str, str]:
     else:
         before, after = (_lines(action.changes, side, key.kind == "Secret") for side in ("before", "after"))
         if action.changes and action.changes[0].path == "metadata.managedFields":
-            after = f"metadata.managedFields: {MANAGER} becomes an owner of these values\n"
+            after = f"metadata.managedFields: {action.manager} becomes an owner of these values\n"
     return {"before": before, "after": after, "before_header": header, "after_header": header}
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .manifests import Manifest
-from .ownership import BY_HAND, MANAGER, owned_fields
+from .ownership import BY_HAND, MANAGER, MANAGERS, owned_fields
 
 CLIENTS = BY_HAND | {
     "before-first-apply",
@@ -65,6 +65,8 @@ def _is_clients(entry: Mapping[str, Any], desired: Mapping[str, Any], manager: s
         return False
     if entry.get("manager") in CLIENTS or entry.get("manager") == manager:
         return True
+    if entry.get("manager") in MANAGERS:
+        return False
     return entry.get("operation") == "Apply" and _touches(entry.get("fieldsV1") or {}, desired)
 
 

@@ -72,7 +72,7 @@ def _verdict(cluster: Cluster, action: Action, coming: _Coming, check: bool) -> 
         if action.verb is Verb.DELETE:
             delete(cluster, action, dry_run=True)
             return Verdict(action)
-        answer = cluster.apply(action.kind, desired, dry_run=True, force=action.force)
+        answer = cluster.apply(action.kind, desired, dry_run=True, force=action.force, manager=action.manager)
     except ApiError as error:
         if _yielding(action, error):
             return _verdict(cluster, action._replace(force=True), coming, check)
@@ -98,7 +98,7 @@ def _yielding(action: Action, error: ApiError) -> bool:
     already also a change by hand, which is put back and not fought over.
     """
     owners = messages.conflicting(error)
-    managed = action.live is not None and bool(owned_fields(action.live))
+    managed = action.live is not None and bool(owned_fields(action.live, action.manager))
     without_say = {*action.taken, *(BY_HAND if managed else ())}
     return not action.force and bool(owners) and without_say.issuperset(owners)
 

@@ -66,6 +66,20 @@ def test_rerun_writes_nothing(fleet: Fleet, installed: Result) -> None:
     assert ear.written("west") == []
 
 
+def test_its_namespace_is_the_users_as_well(fleet: Fleet, installed: Result) -> None:
+    def namespace(**labels: str) -> dict[str, Any]:
+        metadata = {"name": NAMESPACE, "labels": labels}
+        return task("resources", definition={"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+
+    network = {"topology.istio.io/network": "network-beside", "kubernetes.io/metadata.name": NAMESPACE}
+    mine, plane = namespace(team="mesh"), task("istio_operator", **PLANE)
+    run = fleet.play(mine, plane, mine, plane, hosts={"west": {}}).ok()
+    assert [one.changed for one in run.ours("west")] == [True, False, False, False]
+    assert fleet.get("west", "namespace", NAMESPACE)["metadata"]["labels"] == {"team": "mesh", **network}
+    fleet.play(namespace(), hosts={"west": {}}).ok()
+    assert fleet.get("west", "namespace", NAMESPACE)["metadata"]["labels"] == network
+
+
 def test_a_process_of_its_own_says_the_same(fleet: Fleet, installed: Result) -> None:
     """What is planned for a change, and that nothing changes without one."""
     changed = {**PLANE, "tag": "another"}

@@ -58,7 +58,7 @@ class Server:
     def get(self, _path: str) -> Any:
         raise ApiError(404, "", "404 page not found")
 
-    def apply(self, _kind: Kind, manifest: Manifest, *, dry_run: bool, force: bool) -> Answer:
+    def apply(self, _kind: Kind, manifest: Manifest, *, dry_run: bool, force: bool, manager: str) -> Answer:
         name = manifest["metadata"]["name"]
         self.asked.append(f"{'try' if dry_run else 'apply'} {name}{' by force' if force else ''}")
         if name in self.refuses and not force and not (dry_run and self.spares_dry_runs):

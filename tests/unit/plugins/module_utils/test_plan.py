@@ -11,7 +11,13 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.accepted import AN
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
 from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import Kind, known
 from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import Identity, Manifest, identity
-from ansible_collections.meshfleet.istio.plugins.module_utils.ownership import ABSENT, Change, unproven
+from ansible_collections.meshfleet.istio.plugins.module_utils.ownership import (
+    ABSENT,
+    CONTROL_PLANE_MANAGER,
+    MANAGER,
+    Change,
+    unproven,
+)
 from ansible_collections.meshfleet.istio.plugins.module_utils.plan import (
     Action,
     Goal,
@@ -211,3 +217,15 @@ def test_nothing_to_do_has_no_rank() -> None:
 
 def test_an_action_without_desired_object_is_named_by_the_live_one() -> None:
     assert Action(Verb.DELETE, CONFIG_MAP, live=config({})).identity == Identity("", "ConfigMap", "apps", "one")
+
+
+def test_each_manager_answers_for_its_own_fields_alone() -> None:
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "mesh"}}
+    fields: dict[str, Any] = {"f:metadata": {"f:labels": {"f:team": {}}}}
+    ours = {"manager": MANAGER, "operation": "Apply", "fieldsV1": fields}
+    live = {**namespace, "metadata": {"name": "mesh", "labels": {"team": "a"}, "managedFields": [ours]}}
+    kind = kind_of(namespace)
+    goals = [Goal(kind, namespace), Goal(kind, namespace, CONTROL_PLANE_MANAGER)]
+    mine, planes = plan_present(goals, {identity(namespace): live}, None, {})
+    assert mine.changes == (Change("metadata.labels.team", "a", ABSENT),)
+    assert planes.verb is Verb.UNCHANGED
