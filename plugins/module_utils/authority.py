@@ -25,7 +25,7 @@ except ImportError as error:
 if TYPE_CHECKING:
     PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
-_BACKDATED = timedelta(hours=1)
+BACKDATED = timedelta(hours=1)
 """How far the clocks of two clusters may differ, so that a new certificate is valid everywhere at once."""
 _LOCALITY = 128
 """The longest locality of a subject, RFC 5280 appendix A."""
@@ -193,7 +193,7 @@ def new_root(key: PrivateKey, days: int, now: datetime) -> Signer:
     digest = x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex()
     name = _name(f"Root CA {digest[:12]}")
     built = _authority(name, name, key, key, None, now, now + timedelta(days=days))
-    return Signer(built.sign(key, _digest(key)), key)
+    return Signer(built.sign(key, digest_for(key)), key)
 
 
 def issue(signer: Signer, shape: Shape, now: datetime) -> Issued:
@@ -205,7 +205,7 @@ def issue(signer: Signer, shape: Shape, now: datetime) -> Issued:
     if shape.dns_names:
         names = x509.SubjectAlternativeName([x509.DNSName(one) for one in shape.dns_names])
         builder = builder.add_extension(names, critical=False)
-    return Issued(builder.sign(signer.key, _digest(signer.key)), key, (), signer.certificate)
+    return Issued(builder.sign(signer.key, digest_for(signer.key)), key, (), signer.certificate)
 
 
 def expected_end(root: x509.Certificate, days: int, now: datetime) -> datetime:
@@ -235,7 +235,7 @@ def _authority(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before((now - _BACKDATED).replace(microsecond=0))
+        .not_valid_before((now - BACKDATED).replace(microsecond=0))
         .not_valid_after(until.replace(microsecond=0))
         .add_extension(x509.BasicConstraints(True, length), critical=True)
         .add_extension(_usage(), critical=True)
@@ -257,7 +257,7 @@ def _usage() -> x509.KeyUsage:
     return x509.KeyUsage(key_cert_sign=True, crl_sign=True, **dict.fromkeys(unset, False))
 
 
-def _digest(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384:
+def digest_for(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384:
     return hashes.SHA384() if isinstance(key, ec.EllipticCurvePrivateKey) and key.key_size > 256 else hashes.SHA256()
 
 

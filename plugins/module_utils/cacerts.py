@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from . import authority, authority_folder, published, trust
-from .authority import Issued, KeyType, Shape, Signer
+from .authority import Issued, KeyType, Shape
 from .authority_folder import Pair
 from .client import Cluster
 from .converge import Wish
 from .errors import ApiError, MeshError, Unreachable
 from .manifests import Manifest, parse
+from .pem_options import absolute, needed, pair, signer_of, single, text_of
 from .published import found
 from .task import Result, Task, cluster_label, cluster_of, converged
 from .trust import CERTIFICATE, ROOT, Live, Wanted
@@ -25,8 +24,6 @@ from .trust import CERTIFICATE, ROOT, Live, Wanted
 _CACERTS = "cacerts"
 _SELF_SIGNED = "istio-ca-secret"
 """The Secret in which an istiod that found no C(cacerts) keeps the root that it made for itself."""
-_OTHERS = 0o007
-"""A key that is given by path may be a group's: Kubernetes mounts Secrets so for pods that are not root."""
 
 
 def ca_certificates(task: Task) -> Result:
@@ -39,7 +36,7 @@ def ca_certificates(task: Task) -> Result:
     folder = params["authority_path"]
     try:
         # In check mode a root that is yet to be made is another one each time: its fingerprint would only mislead.
-        imagined = task.check and folder and authority_folder.held(_absolute("authority_path", folder)) is None
+        imagined = task.check and folder and authority_folder.held(absolute("authority_path", folder)) is None
         live = _live(cluster, namespace, now)
         wanted = _wanted(params, shape, live, now, check=task.check)
         step = params["root_transition"]
@@ -159,7 +156,7 @@ def _wanted(params: Mapping[str, Any], shape: Shape, live: Live | None, now: dat
         "renew_before": timedelta(days=params["renew_before"]),
         "settle": timedelta(hours=params["settle_hours"]),
     }
-    certificate = _text(params, "certificate")
+    certificate = text_of(params, "certificate")
     if certificate is not None:
         given = _given(params, certificate)
         return Wanted(given.root, lambda: given, given=given, **common)
@@ -167,46 +164,25 @@ def _wanted(params: Mapping[str, Any], shape: Shape, live: Live | None, now: dat
     if useless:
         raise MeshError(f"{useless[0]} goes with certificate or certificate_path; the root's own key is root_key")
     folder = params["authority_path"]
-    pair = _kept(params, shape, live, now, check=check) if folder else _pair(params)
-    where = folder or "the options"
-    root = _one(pair.certificate, f"the root certificate of {where}")
-    signer = Signer(root, authority.private_key(pair.key, f"the root's key of {where}"))
-    if not authority.matches(root, signer.key):
-        raise MeshError(
-            f"the root's key is not that of the root certificate ({authority.subject(root)}) of {where}; give the two "
-            f"that belong together"
-        )
-    return Wanted(root, lambda: authority.issue(signer, shape, now), **common)
+    chosen = _kept(params, shape, live, now, check=check) if folder else pair(params)
+    signer = signer_of(chosen, folder or "the options")
+    return Wanted(signer.certificate, lambda: authority.issue(signer, shape, now), **common)
 
 
 def _given(params: Mapping[str, Any], certificate: str) -> Issued:
     """An authority that comes from elsewhere. Its files may hold the rest of the chain, as those of cert-manager do."""
     first, *more = authority.certificates(certificate, "certificate")
-    root = _one(_needed(params, "root_certificate"), "root_certificate")
-    key = authority.private_key(_needed(params, "key"), "key")
-    chain = _text(params, "chain")
+    root = single(needed(params, "root_certificate"), "root_certificate")
+    key = authority.private_key(needed(params, "key"), "key")
+    chain = text_of(params, "chain")
     chained = authority.certificates(chain, "chain") if chain else []
     between = [one for one in dict.fromkeys([*more, *chained]) if one not in (first, root)]
     return Issued(first, key, tuple(between), root)
 
 
-def _pair(params: Mapping[str, Any]) -> Pair:
-    return Pair(_needed(params, "root_certificate"), _needed(params, "root_key"))
-
-
-def _one(text: str, what: str) -> Any:
-    several = authority.certificates(text, what)
-    if len(several) > 1:
-        raise MeshError(
-            f"{what} holds {len(several)} certificates; a mesh has one root, and moves to another one with "
-            f"root_transition"
-        )
-    return several[0]
-
-
 def _kept(params: Mapping[str, Any], shape: Shape, live: Live | None, now: datetime, *, check: bool) -> Pair:
     """The root of the folder that the user names, made when there is none and nothing speaks against it."""
-    folder = _absolute("authority_path", params["authority_path"])
+    folder = absolute("authority_path", params["authority_path"])
     held = authority_folder.held(folder)
     if held:
         return held
@@ -224,31 +200,3 @@ def _kept(params: Mapping[str, Any], shape: Shape, live: Live | None, now: datet
 def _new_root(key: KeyType, days: int, now: datetime) -> Pair:
     signer = authority.new_root(authority.new_key(key), days, now)
     return Pair(authority.pem(signer.certificate), authority.key_pem(signer.key))
-
-
-def _needed(params: Mapping[str, Any], option: str) -> str:
-    text = _text(params, option)
-    if text is None:
-        raise MeshError(f"{option} is missing; give it, or {option}_path")
-    return text
-
-
-def _text(params: Mapping[str, Any], option: str) -> str | None:
-    """The PEM text of an option, or of the file that its path names; None when neither is set."""
-    text: str | None = params[option]
-    path = params[f"{option}_path"]
-    if text is not None or path is None:
-        return text
-    file = _absolute(f"{option}_path", path)
-    if option in ("key", "root_key"):
-        authority_folder.refuse_readable(file, _OTHERS)
-    return authority_folder.read(file)
-
-
-def _absolute(option: str, path: str) -> Path:
-    if not os.path.isabs(path):
-        raise MeshError(
-            f"{option} must be an absolute path, it is {path}; begin it with {{{{ inventory_dir }}}} or "
-            f"{{{{ playbook_dir }}}}"
-        )
-    return Path(path)
