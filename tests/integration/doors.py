@@ -63,9 +63,14 @@ class Identities:
 
     root: authority.Signer
     folder: Path
+    _made: dict[str, ssl.SSLContext] = field(default_factory=dict)
 
-    @cache  # noqa: B019
     def context(self, principal: str) -> ssl.SSLContext:
+        if principal not in self._made:
+            self._made[principal] = self._context(principal)
+        return self._made[principal]
+
+    def _context(self, principal: str) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         # A proxy's name is a SPIFFE URI; who it is does not matter here.
         context.check_hostname = False
