@@ -15,7 +15,8 @@ SCOPE = "meshfleet.io/scope"
 KINDS = "deployments,services,configmaps,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings"
 CUSTOM = "gateways.networking.istio.io,virtualservices,peerauthentications,authorizationpolicies,telemetries"
 UNINSTALL = "playbooks/uninstall.yml"
-GATEWAY = {"cross_cluster_gateway_east_west": "present"}
+CREDENTIAL = {"name": "shown", "namespace": "istio-system", "hosts": ["*.mesh.internal"]}
+GATEWAY = {"cross_cluster_gateway_east_west": "present", "cross_cluster_gateway_credentials": [CREDENTIAL]}
 
 
 def ours(fleet: Fleet, kinds: str) -> list[str]:
@@ -38,7 +39,8 @@ def test_what_is_ours_goes_and_nothing_else(make_lab: Callable[..., Lab]) -> Non
     hosts = fleet.folder / "solo.yml"
     hosts.write_text(yaml.safe_dump(inventory))
     there = ("-i", str(hosts), "--limit", "solo")
-    fleet.site(*there, extra=GATEWAY).ok()
+    extra = GATEWAY | {"certificates_authority_path": str(fleet.folder / "authority")}
+    fleet.site(*there, extra=extra).ok()
     fleet.kubectl("solo", "apply", "-f", "-", stdin=yaml.safe_dump(config_map("backend", "theirs")))
     theirs = {
         "apiVersion": "networking.istio.io/v1",
@@ -57,9 +59,9 @@ def test_what_is_ours_goes_and_nothing_else(make_lab: Callable[..., Lab]) -> Non
     assert len(ours(fleet, KINDS)) > 10
     assert len(ours(fleet, CUSTOM)) >= 5
 
-    checked = fleet.site(*there, "--check", playbook=UNINSTALL).ok()
+    checked = fleet.site(*there, "--check", playbook=UNINSTALL, extra=GATEWAY).ok()
     assert ours(fleet, KINDS) != []
-    gone = fleet.site(*there, playbook=UNINSTALL).ok()
+    gone = fleet.site(*there, playbook=UNINSTALL, extra=GATEWAY).ok()
     assert gone.recap["solo"]["changed"] == checked.recap["solo"]["changed"] > 0
     would, was = told(checked), told(gone)
     assert would[0].replace("Would remove", "Removed") == was[0]
@@ -69,18 +71,21 @@ def test_what_is_ours_goes_and_nothing_else(make_lab: Callable[..., Lab]) -> Non
     assert f"- {len(ISTIO_KINDS)} CRDs of Istio: with them goes every object" in text
     assert "- remote secret istio-system/by-hand (for elsewhere): others made it" in text
     assert "ConfigMaps istio-ca-root-cert: istiod wrote them" in text
-    assert "control plane" not in text
+    assert "- control plane" not in text
     assert ours(fleet, KINDS) == ours(fleet, CUSTOM) == []
+    assert not fleet.exists("solo", "-n", "istio-system", "secret", "shown")
     assert fleet.exists("solo", "namespaces", "istio-system")
     assert fleet.exists("solo", "-n", "backend", "configmap", "theirs")
     assert fleet.exists("solo", "-n", "backend", "serviceentry", "theirs")
 
     ear = listen(fleet.lab)
-    assert fleet.site(*there, playbook=UNINSTALL).ok().recap["solo"]["changed"] == 0
+    assert fleet.site(*there, playbook=UNINSTALL, extra=GATEWAY).ok().recap["solo"]["changed"] == 0
     assert real(ear.written("solo")) == []
 
     everything = {"uninstall_custom_resource_definitions": True}
-    assert "CRDs of Istio" not in " ".join(told(fleet.site(*there, playbook=UNINSTALL, extra=everything).ok()))
+    assert "CRDs of Istio" not in " ".join(
+        told(fleet.site(*there, playbook=UNINSTALL, extra=GATEWAY | everything).ok())
+    )
     crds = fleet.get("solo", "customresourcedefinitions")["items"]
     assert [item["metadata"]["name"] for item in crds if item["spec"]["group"].endswith("istio.io")] == []
-    fleet.site(*there, extra=GATEWAY).ok()
+    fleet.site(*there, extra=extra).ok()
