@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -10,6 +11,9 @@ from .findings import Finding, Severity, ordered
 from .version import VERSION
 
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
+
+# XML 1.0 has no way to write these, and a message may quote what a server said.
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def sarif(findings: Iterable[Finding]) -> dict[str, Any]:
@@ -82,7 +86,7 @@ def junit(findings: Iterable[Finding], clusters: Sequence[str], checks: Mapping[
         _count(suite)
     _count(root)
     ET.indent(root)
-    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    return _NO_XML.sub("\ufffd", ET.tostring(root, encoding="unicode", xml_declaration=True)) + "\n"
 
 
 def _name(one: Finding) -> str:

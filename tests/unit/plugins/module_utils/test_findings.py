@@ -102,6 +102,50 @@ def test_junit_has_a_suite_for_each_cluster_and_escapes() -> None:
     assert [case.get("name") for case in west] == ["no finding"]
 
 
+# What the schema of Jenkins' xUnit plugin (junit-10.xsd) allows and asks for; GitLab and AWX's CI partners read less.
+JUNIT = {
+    "testsuites": ({"name", "time", "tests", "failures", "errors", "disabled"}, set(), {"testsuite"}),
+    "testsuite": (
+        {"name", "tests", "failures", "errors", "time", "timestamp", "hostname", "id", "package", "skipped", "file"},
+        {"name", "tests"},
+        {"testcase", "properties", "system-out", "system-err"},
+    ),
+    "testcase": (
+        {"name", "classname", "time", "status", "group", "file", "line"},
+        {"name", "classname"},
+        {"failure", "error", "skipped", "system-out", "system-err"},
+    ),
+    "failure": ({"type", "message"}, {"type", "message"}, set()),
+    "system-out": (set(), set(), set()),
+}
+
+
+@pytest.mark.parametrize(
+    ("found", "clusters", "checks"),
+    [
+        ([], [], None),
+        ([], ["east", "west"], None),
+        ([ERROR, WARNING, INFO], ["east", "west"], None),
+        ([ERROR, WARNING, INFO], ["east"], {"MF0101": "Routes count", "IST0102": "Namespaces are injected"}),
+        ([ERROR._replace(message='\x1b[31mred\x00 \ud800 \ufffe é <&>"', object="Gateway a\x08")], ["ea\x07st"], None),
+    ],
+)
+def test_junit_is_what_ci_servers_read(
+    found: list[Finding], clusters: list[str], checks: dict[str, str] | None
+) -> None:
+    root = ET.fromstring(junit(found, clusters, checks).encode())
+    assert root.tag == "testsuites"
+    for element in root.iter():
+        allowed, required, children = JUNIT[element.tag]
+        assert required <= element.attrib.keys() <= allowed
+        assert {child.tag for child in element} <= children
+        for count, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error")):
+            if count in element.attrib:
+                assert int(element.attrib[count]) == len(list(element.iter(tag)))
+    cases = [(case.get("classname"), case.get("name")) for case in root.iter("testcase")]
+    assert len(cases) == len(set(cases))
+
+
 def test_a_case_of_junit_keeps_its_name_and_tells_all_findings_of_its_check() -> None:
     two = [ERROR, ERROR._replace(object="VirtualService shop/other", message="it is shadowed")]
     root = ET.fromstring(junit([*two, WARNING], ["east"], {"MF0101": "Routes count", "MF0102": "Hosts"}).encode())
