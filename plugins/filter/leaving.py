@@ -24,7 +24,9 @@ options:
     elements: str
     required: true
   hostvars:
-    description: Ansible's C(hostvars).
+    description:
+      - Ansible's C(hostvars). C(leave_served.result) of a remote names the clusters that its own namespace says it is
+        served by (annotation C(topology.istio.io/controlPlaneClusters)).
     type: dict
     required: true
   present:
@@ -51,7 +53,12 @@ _value:
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from ansible_collections.meshfleet.istio.plugins.module_utils.leave import leave, refusal, wanted
+from ansible_collections.meshfleet.istio.plugins.module_utils.leave import Served, leave, refusal, wanted
+
+
+def _served(host: str, variables: Mapping[str, Any]) -> Served:
+    live = str((variables.get("leave_served") or {}).get("result") or "")
+    return Served(host, str(variables.get("cluster_primary") or ""), [one for one in live.split(",") if one])
 
 
 def leaving(given: Any, hosts: Iterable[str], hostvars: Mapping[str, Any], present: Collection[str]) -> dict[str, Any]:
@@ -61,7 +68,7 @@ def leaving(given: Any, hosts: Iterable[str], hostvars: Mapping[str, Any], prese
     return {
         **who._asdict(),
         "remotes": [{"name": name} for name in who.names],
-        "refusal": refusal(who, [str(host) for host in present]),
+        "refusal": refusal(who, [str(host) for host in present], [_served(host, hostvars[host]) for host in who.stay]),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from .control_plane import CONTROL_PLANE_CLUSTERS
 from .leftovers import number, wrapped
 
 
@@ -46,10 +47,33 @@ def leave(names: Sequence[str], clusters: Mapping[str, str]) -> Leave:
     return Leave([*gone], hosts, outside, [host for host in clusters if host not in hosts])
 
 
-def refusal(who: Leave, present: Collection[str]) -> str:
-    """Why nothing can be done, empty when it can. C(present) are the hosts of the run."""
+class Served(NamedTuple):
+    """Who serves a remote that stays: its primary in the inventory, and the clusters that the cluster itself names."""
+
+    host: str
+    primary: str
+    live: Sequence[str] = ()
+
+
+def refusal(who: Leave, present: Collection[str], served: Sequence[Served] = ()) -> str:
+    """Why nothing can be done, empty when it can. C(present) are the hosts of the run, C(served) its remotes."""
     if not who.names:
         return "leave_clusters names no cluster; say which ones leave: -e leave_clusters=west"
+    remotes = [one for one in served if one.host in who.stay]
+    planned = [one.host for one in remotes if one.primary in (*who.hosts, *who.outside)]
+    if planned:
+        return (
+            f"{_list(planned)} would be without a control plane: {_list(who.names)} leaves, which serves it. Let its "
+            f"remotes leave as well (-e leave_clusters={','.join([*who.names, *planned])}), or give them another "
+            f"cluster_primary and run site.yml first"
+        )
+    moved = [one.host for one in remotes if one.live and set(one.live) <= set(who.names)]
+    if moved:
+        return (
+            f"{_list(moved)} would be without a control plane: in the inventory it has another primary, but "
+            f"{_list(who.names)} still serves it (annotation {CONTROL_PLANE_CLUSTERS} of its namespace). Run site.yml "
+            f"first, which moves it"
+        )
     absent = [host for host in who.stay if host not in present]
     if absent:
         return (

@@ -70,6 +70,30 @@ def test_a_refusal_needs_no_names_but_the_hosts() -> None:
     assert "east would keep the way to west" in refusal(Leave(["west"], ["west"], [], ["east"]), ["west"])
 
 
+REMOTES: dict[str, dict[str, Any]] = {"east": {}, "north": {}, "eu": {"cluster_primary": "east"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "primary", "live", "message"),
+    [
+        ("east", "east", "east", "eu would be without a control plane: east leaves, which serves it"),
+        ("east", "east", "", "Let its remotes leave as well (-e leave_clusters=east,eu)"),
+        ("east,eu", "east", "east", ""),
+        ("eu", "east", "east", ""),
+        ("east", "north", "north", ""),
+        ("east", "north", "east", "in the inventory it has another primary, but east still serves it"),
+        ("east", "north", "east,north", ""),
+        ("east", "north", "*", ""),
+        ("gone", "gone", "gone", "eu would be without a control plane"),
+    ],
+)
+def test_a_primary_leaves_no_remote_behind(given: str, primary: str, live: str, message: str) -> None:
+    hostvars = REMOTES | {"eu": {"cluster_primary": primary, "leave_served": {"result": live}}}
+    refused = leaving(given, hostvars, hostvars, [*hostvars])["refusal"]
+    assert message in refused
+    assert bool(message) == bool(refused)
+
+
 def row(action: str, name: str = "a") -> dict[str, Any]:
     return {"namespace": "istio-system", "name": name, "action": action}
 
