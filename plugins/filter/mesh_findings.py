@@ -12,7 +12,7 @@ author: meshfleet contributors (@meshfleet)
 description:
   - Joins the findings of M(meshfleet.istio.verify) on all clusters with what only all of them together can tell
     (different roots, trust domains, mesh IDs, versions or clocks, networks that nothing leads to, clusters of one
-    name).
+    name, remotes that lead elsewhere than to their primary).
   - A cluster that could not be verified is a finding, too.
 positional: _input
 options:
@@ -51,7 +51,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible_collections.meshfleet.istio.plugins.module_utils.findings import finding_of, ordered
-from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.together import Answers, together
+from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.together import Answers, Serving, together
 
 
 def mesh_findings(
@@ -62,8 +62,13 @@ def mesh_findings(
     digests = {str(name): result["digest"] for name, result in results.items() if result.get("digest")}
     silent = {str(name): str(result.get("msg") or "") for name, result in results.items() if not result.get("digest")}
     clocks = {str(name): float(told) for name, result in results.items() if (told := result.get("clock")) is not None}
-    answers = Answers(digests, silent, contradictions, clocks, float(clock_skew))
+    serving = {str(name): _serving(told) for name, result in results.items() if (told := result.get("serving"))}
+    answers = Answers(digests, silent, contradictions, clocks, float(clock_skew), serving)
     return [one.row() for one in ordered([*own, *together(answers)])]
+
+
+def _serving(told: Mapping[str, Any]) -> Serving:
+    return Serving(str(told["primary"]), tuple(map(str, told["addresses"])))
 
 
 class FilterModule:

@@ -24,10 +24,12 @@ from .glance import Snapshot as Mesh
 from .glance import glance
 from .info import read_mesh
 from .kinds import TABLE, Kind
+from .lead import read_lead
 from .manifests import Manifest
 from .observe import each
 from .proofs.catalogue import PROOFS, findings
-from .proofs.proof import Authority, Expected, Seen, Way
+from .proofs.proof import Authority, Expected, Lead, Seen, Way
+from .proofs.together import Serving
 from .reader_tokens import ends
 from .remote_secrets import ANNOTATION, refuse_unreachable
 from .task import Result, Task, cluster_label, cluster_of
@@ -51,6 +53,9 @@ def verify(task: Task) -> Result:
         peers=tuple(one for one in params["peers"] if one != name),
         east_west=params["east_west"],
         remote=params["remote"],
+        primary=params.get("primary") or "",
+        primary_address=params.get("primary_address") or "",
+        sole=params["sole_primary"],
         allow_loopback=params["allow_loopback"],
         days=params["days"],
         skew=params["clock_skew"],
@@ -59,14 +64,18 @@ def verify(task: Task) -> Result:
     skew = _skew(cluster)
     namespace = params["namespace"]
     mesh = read_mesh(cluster, namespace)
+    led = Lead()
+    if expected.remote:
+        mesh, led = read_lead(cluster, mesh, namespace)
     ways = each(cluster, lambda one: _tried(one, params), list(_kubeconfigs(mesh.remote_secrets, namespace)))
     word = _istiods_word(cluster, namespace) if mesh.istiods else _Word({}, {}, {})
     now = datetime.now(UTC).timestamp()
     trust = _authority(mesh, namespace)
+    shown = glance(mesh)
     seen = Seen(
         name,
         namespace,
-        glance(mesh),
+        shown,
         expected,
         now,
         tuple(ways),
@@ -75,6 +84,7 @@ def verify(task: Task) -> Result:
         word.silent,
         skew,
         word.proxies,
+        led,
     )
     found = list(findings(seen))
     bad = reaching(found, params["fail_on"])
@@ -85,9 +95,18 @@ def verify(task: Task) -> Result:
         "findings": [one.row() for one in found],
         "proofs": {one.code: one.title for one in PROOFS},
         "clock": skew,
+        "serving": _serving(expected, led, shown)._asdict(),
         "digest": digest(_snapshot(name, namespace, mesh), facts),
         **({"failed": True} if bad else {}),
     }
+
+
+def _serving(expected: Expected, led: Lead, mesh: Mapping[str, Any]) -> Serving:
+    """An address that the inventory gives is proved by itself, whoever it belongs to."""
+    if expected.remote:
+        addresses = [] if expected.primary_address else [one for found in led.leads_to.values() for one in found]
+        return Serving(expected.primary, tuple(dict.fromkeys(addresses)))
+    return Serving("", tuple(dict.fromkeys(one for gateway in mesh["gateways"] for one in gateway["addresses"])))
 
 
 def _snapshot(name: str, namespace: str, mesh: Mesh) -> Snapshot:

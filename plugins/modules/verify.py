@@ -42,6 +42,16 @@ options:
     description: Whether the cluster's control plane runs in another cluster.
     type: bool
     default: false
+  primary:
+    description: Of a remote, the name of the cluster whose control plane serves it.
+    type: str
+  primary_address:
+    description: Of a remote, the address by which it reaches that control plane where it is not a gateway's.
+    type: str
+  sole_primary:
+    description: Whether no other cluster has a control plane, so that istiod's own root does for all.
+    type: bool
+    default: false
   allow_loopback:
     description: Whether remote secrets may lead to loopback addresses, as in a lab on one machine.
     type: bool
@@ -120,6 +130,13 @@ clock:
   type: float
   returned: success, or when findings made the task fail
   sample: 0.2
+serving:
+  description:
+    - Of a remote, its primary and the addresses that its webhook leads to; of other clusters the addresses of their
+      gateways. The filter P(meshfleet.istio.mesh_findings#filter) compares them.
+  type: dict
+  returned: success, or when findings made the task fail
+  sample: {primary: east, addresses: [192.0.2.1]}
 digest:
   description: What is compared between clusters, for the filter P(meshfleet.istio.mesh_findings#filter).
   type: dict
@@ -139,6 +156,9 @@ SPEC = options("cluster") | {
     "mesh_cluster_name": {"type": "str"},
     "east_west": {"type": "bool", "default": False},
     "remote": {"type": "bool", "default": False},
+    "primary": {"type": "str"},
+    "primary_address": {"type": "str"},
+    "sole_primary": {"type": "bool", "default": False},
     "allow_loopback": {"type": "bool", "default": False},
     "days": {"type": "int", "default": 30},
     "clock_skew": {"type": "float", "default": 30.0},

@@ -47,14 +47,16 @@ def trust_domains(fleet: Fleet) -> Iterator[Difference]:
     "MF0602",
     Severity.ERROR,
     "Roots that do not trust each other",
-    remedy="give all clusters an authority of one root (role certificates), or finish the root transition on all",
+    remedy="give all clusters an authority of one root (role certificates), or finish the root transition on all; of a "
+    "remote, let its primary reach it again (role remote_secrets)",
     reference="https://istio.io/latest/docs/tasks/security/cert-management/plugin-ca-cert/",
 )
 def roots(fleet: Fleet) -> Iterator[Difference]:
     """Workloads accept certificates of the roots that their own cluster publishes.
 
     Between clusters that have no root in common every mTLS connection fails (CERTIFICATE_VERIFY_FAILED). A cluster that
-    lacks one of several roots is a warning: a transition is under way, or stopped half way.
+    lacks one of several roots is a warning: a transition is under way, or stopped half way. A remote has the roots that
+    its primary's istiod wrote there last.
     """
     known = {cluster: one["roots"] for cluster, one in fleet.digests.items() if one["roots"]}
     shares = fleet.shares(lambda one: ", ".join(root[:12] for root in one["roots"]), known)

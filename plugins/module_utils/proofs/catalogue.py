@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..findings import Finding
-from . import own, remotes
+from . import own, remote, remotes
 from .proof import Proof, Seen
 
-PROOFS: tuple[Proof, ...] = (*own.PROOFS, *remotes.PROOFS)
+PROOFS: tuple[Proof, ...] = (*own.PROOFS, *remotes.PROOFS, *remote.PROOFS)
 
 
 def findings(seen: Seen) -> Iterator[Finding]:

@@ -133,11 +133,16 @@ def validating(seen: Seen) -> Iterator[Fault]:
     remedy="see why istiod cannot write its certificate into the webhook, or run the playbook install",
 )
 def injecting(seen: Seen) -> Iterator[Fault]:
-    """Without its webhook pods start without a proxy: their traffic is plain and no policy counts."""
+    """Without its webhook pods start without a proxy: their traffic is plain and no policy counts.
+
+    A remote has one as well, which leads to its primary's istiod; that writes its certificate into it.
+    """
     hooks = [one for one in seen.mesh["webhooks"] if one["kind"] == "MutatingWebhookConfiguration"]
     for plane in seen.planes:
         if not any(one["revision"] == plane["revision"] for one in hooks):
             yield Fault(_deployment(plane), "", f"no injection webhook is there for revision {plane['revision']}")
+    if seen.expected.remote and not hooks:
+        yield Fault(f"Namespace {seen.namespace}", "", "no injection webhook leads to the primary")
     for one in hooks:
         if not one["ca_bundle"]:
             where = f"MutatingWebhookConfiguration {one['name']}"
@@ -191,10 +196,11 @@ def east_west(seen: Seen) -> Iterator[Fault]:
 def lasting(seen: Seen) -> Iterator[Fault]:
     """Without the Secret cacerts each istiod makes a root of its own, which no other cluster trusts.
 
+    Where one istiod alone serves all clusters, its own root does.
     An authority that has ended signs certificates that are refused, and so does one whose root has. What ends first
     counts: the authority, its chain, or the root that it comes from.
     """
-    if seen.expected.peers and not seen.authority.named and seen.planes:
+    if seen.expected.peers and not seen.expected.sole and not seen.authority.named and seen.planes:
         yield Fault(f"Secret {seen.namespace}/cacerts", "", "it is not there: istiod has a root of its own")
     end = seen.authority.expires
     if end is not None and end < seen.now + seen.expected.days * _DAY:

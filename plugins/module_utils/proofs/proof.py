@@ -13,7 +13,8 @@ class Expected(NamedTuple):
     """What the inventory says. Empty texts say nothing; C(peers) are the names of the clusters that it must read.
 
     C(days) is for how long credentials must last, C(skew) the seconds that clocks may differ. C(remote) is a cluster
-    whose control plane runs in another one.
+    whose control plane runs in another one, C(primary); C(primary_address) is set where that is not reached by a
+    gateway of ours. C(sole) is said where no other cluster has a control plane.
     """
 
     network: str = ""
@@ -23,6 +24,9 @@ class Expected(NamedTuple):
     peers: tuple[str, ...] = ()
     east_west: bool = False
     remote: bool = False
+    primary: str = ""
+    primary_address: str = ""
+    sole: bool = False
     allow_loopback: bool = False
     days: int = 30
     skew: float = 30.0
@@ -55,6 +59,18 @@ class Authority(NamedTuple):
     named: str = ""
 
 
+class Lead(NamedTuple):
+    """How a remote leads to the control plane that serves it.
+
+    C(primaries) are the clusters that its root namespace names, C(leads_to) the addresses by the object that holds
+    them, C(injects) the cluster that a webhook's path names, by the webhook.
+    """
+
+    primaries: tuple[str, ...] = ()
+    leads_to: Mapping[str, tuple[str, ...]] = {}
+    injects: Mapping[str, str] = {}
+
+
 class Seen(NamedTuple):
     """What was read of a cluster. C(mesh) is the mesh as mesh_info tells it.
 
@@ -74,6 +90,7 @@ class Seen(NamedTuple):
     silent: Mapping[str, str] = {}
     skew: float | None = 0.0
     proxies: Mapping[str, int] = {}
+    lead: Lead = Lead()
 
     @property
     def planes(self) -> list[Mapping[str, Any]]:

@@ -54,13 +54,28 @@ RULES = {
         "A certificate that one cluster has just issued is not valid yet for another one whose clock is behind.",
         "let the machines of all clusters keep time by NTP",
     ),
+    "MV0705": Rule(
+        Severity.ERROR,
+        "A remote leads to its primary",
+        "A remote's API server asks its primary's istiod to inject pods, and its proxies get configuration and "
+        "certificates there, by an address of a gateway on the primary. When that has got another one, no pod starts.",
+        "run the playbook install on the remote, or set install_primary_address where no gateway of ours leads there",
+    ),
 }
+
+
+class Serving(NamedTuple):
+    """Of a remote its primary's name and the addresses that it leads to, of others the addresses of their gateways."""
+
+    primary: str = ""
+    addresses: tuple[str, ...] = ()
 
 
 class Answers(NamedTuple):
     """What the clusters said. C(silent) gave no digest, with what they said instead.
 
-    C(clocks) is how far each is ahead of the controller, C(skew) how far they may be apart, in seconds.
+    C(clocks) is how far each is ahead of the controller, C(skew) how far they may be apart, in seconds. C(serving) says
+    who serves whom.
     """
 
     digests: Mapping[str, Digest]
@@ -68,6 +83,7 @@ class Answers(NamedTuple):
     contradictions: str = ""
     clocks: Mapping[str, float] = {}
     skew: float = 30.0
+    serving: Mapping[str, Serving] = {}
 
 
 def together(answers: Answers) -> Iterator[Finding]:
@@ -82,6 +98,7 @@ def together(answers: Answers) -> Iterator[Finding]:
             yield finding._replace(severity=Severity.ERROR) if finding.code == SKEW else finding
     yield from _versions(answers.digests)
     yield from _clocks(answers.clocks, answers.skew)
+    yield from _led(answers)
 
 
 def _finding(code: str, cluster: str, where: str, message: str) -> Finding:
@@ -104,3 +121,15 @@ def _clocks(clocks: Mapping[str, float], limit: float) -> Iterator[Finding]:
     apart = clocks[last] - clocks[first]
     if apart > limit:
         yield _finding("MV0704", named([first, last]), "Cluster", f"{last} is {apart:.0f} s ahead of {first}")
+
+
+def _led(answers: Answers) -> Iterator[Finding]:
+    names = {one["cluster_name"]: cluster for cluster, one in answers.digests.items()}
+    for cluster, one in answers.serving.items():
+        primary = answers.serving.get(names.get(one.primary, "")) if one.primary else None
+        # A gateway without an address is a finding of its own.
+        if primary and one.addresses and primary.addresses and not {*one.addresses} & {*primary.addresses}:
+            message = (
+                f"it leads to {', '.join(one.addresses)}, gateways of {one.primary} have {', '.join(primary.addresses)}"
+            )
+            yield _finding("MV0705", cluster, "MutatingWebhookConfiguration istio-sidecar-injector", message)

@@ -15,12 +15,18 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.authority import (
     new_root,
     pem,
 )
-from ansible_collections.meshfleet.istio.plugins.module_utils.checks.digest import digest
+from ansible_collections.meshfleet.istio.plugins.module_utils.checks.digest import Digest, digest
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.snapshot import Snapshot
 from ansible_collections.meshfleet.istio.plugins.module_utils.findings import Severity
 from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.catalogue import PROOFS, findings
-from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.proof import Authority, Expected, Seen, Way
-from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.together import RULES, Answers, together
+from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.proof import (
+    Authority,
+    Expected,
+    Lead,
+    Seen,
+    Way,
+)
+from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.together import RULES, Answers, Serving, together
 from ansible_collections.meshfleet.istio.plugins.module_utils.verification import (
     authority_end,
     proxy_versions,
@@ -84,12 +90,31 @@ def expected(**changed: Any) -> Seen:
     return GOOD._replace(expected=EXPECTED._replace(**changed))
 
 
+LEAD = Lead(("east",), {"Service istio-system/istiod": ("192.0.2.1",)}, {"MutatingWebhookConfiguration x": "west"})
+SERVED = Seen(
+    "west",
+    "istio-system",
+    MESH | {"control_planes": [], "webhooks": [INJECTING], "gateways": []},
+    Expected("near", cluster_name="west", remote=True, primary="east"),
+    NOW,
+    authority=Authority((), ("aa",)),
+    lead=LEAD,
+)
+
+
+def served(**changed: Any) -> Seen:
+    return SERVED._replace(expected=SERVED.expected._replace(**changed))
+
+
+def led(**changed: Any) -> Seen:
+    return SERVED._replace(lead=LEAD._replace(**changed))
+
+
 ISTIOD = "Deployment istio-system/istiod"
 SECRET = "Secret istio-system/istio-remote-secret-west"
 CASES: list[tuple[str, Seen, list[str]]] = [
     ("all is well", GOOD, []),
     ("no control plane", mesh(control_planes=[]), ["MV0101 Namespace istio-system"]),
-    ("none is needed in a remote", mesh(control_planes=[])._replace(expected=EXPECTED._replace(remote=True)), []),
     ("a pod is missing", plane(replicas=2), [f"MV0101 {ISTIOD}"]),
     ("scaled to nothing", plane(replicas=0, ready=0), [f"MV0101 {ISTIOD}"]),
     ("another name", plane(cluster="north"), [f"MV0102 {ISTIOD}"]),
@@ -168,6 +193,29 @@ CASES: list[tuple[str, Seen, list[str]]] = [
         GOOD._replace(synced={}, silent={"istiod-1": "forbidden"}),
         ["MV0602 Pod istio-system/istiod-1"],
     ),
+    ("istiod's own root does for all", expected(sole=True)._replace(authority=Authority()), []),
+    ("a remote", SERVED, []),
+    ("a remote of any primary", led(primaries=("*",)), []),
+    ("nobody serves it", led(primaries=()), ["MV0801 Namespace istio-system"]),
+    ("another one serves it", led(primaries=("north",)), ["MV0801 Namespace istio-system"]),
+    ("no root", SERVED._replace(authority=Authority()), ["MV0802 ConfigMap istio-system/istio-ca-root-cert"]),
+    ("it leads nowhere", led(leads_to={"Service x": ()}), ["MV0803 Service x"]),
+    ("the address that is given", served(primary_address="192.0.2.1"), []),
+    (
+        "another address than given",
+        served(primary_address="istiod.example.com"),
+        ["MV0803 Service istio-system/istiod"],
+    ),
+    (
+        "pods of another name",
+        led(injects={"MutatingWebhookConfiguration x": "", "MutatingWebhookConfiguration y": "east"}),
+        ["MV0803 MutatingWebhookConfiguration x", "MV0803 MutatingWebhookConfiguration y"],
+    ),
+    (
+        "a remote without a webhook",
+        SERVED._replace(mesh={**SERVED.mesh, "webhooks": []}),
+        ["MV0202 Namespace istio-system"],
+    ),
 ]
 
 
@@ -217,6 +265,29 @@ def versions(**given: str) -> Answers:
 )
 def test_versions_and_clocks_are_compared(answers: Answers, wanted: list[str]) -> None:
     assert [f"{one.severity} {one.code} {one.cluster}" for one in together(answers)] == wanted
+
+
+def serving(*addresses: str, primary: str = "east") -> Answers:
+    """A remote that leads to these addresses, and a primary of another host's name."""
+    digests: dict[str, Digest] = {
+        "host": {**NOTHING, "cluster_name": "east"},
+        "west": {**NOTHING, "cluster_name": "west"},
+    }
+    return Answers(digests, serving={"host": Serving("", ("192.0.2.1",)), "west": Serving(primary, addresses)})
+
+
+@pytest.mark.parametrize(
+    ("answers", "wanted"),
+    [
+        (serving("192.0.2.1"), []),
+        (serving("192.0.2.2", "192.0.2.1"), []),
+        (serving(), []),
+        (serving("192.0.2.2", primary="unknown"), []),
+        (serving("192.0.2.2"), ["MV0705 west"]),
+    ],
+)
+def test_a_remote_leads_to_its_primary(answers: Answers, wanted: list[str]) -> None:
+    assert [f"{one.code} {one.cluster}" for one in together(answers)] == wanted
 
 
 def test_what_is_proved_of_all_clusters_has_a_code_and_a_remedy() -> None:
