@@ -47,6 +47,7 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ansible_collections.meshfleet.istio.plugins.module_utils.mesh_telemetry import problems, wish
 from ansible_collections.meshfleet.istio.plugins.module_utils.topology import (
     ISTIOS_TRUST_DOMAIN,
     Member,
@@ -79,6 +80,7 @@ def _member(host: str, variables: Mapping[str, Any]) -> Member:
         listed="primaries" in groups,
         exposed=boolean(variables.get("cross_cluster_gateway_expose_control_plane", True), strict=False),
         primary_address=said("install_primary_address"),
+        telemetry=tuple(problems(wish(variables))),
     )
 
 

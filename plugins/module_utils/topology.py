@@ -33,6 +33,8 @@ class Member(NamedTuple):
     """Whether its istiod may be reached through its east-west gateway; the role does it for whoever has remotes."""
     primary_address: str = ""
     """Of a remote, the address of its primary's istiod where that is not that of a gateway of ours."""
+    telemetry: tuple[tuple[str, str], ...] = ()
+    """What cannot work of its traces, metrics and access logs, and what to do: C(mesh_telemetry.problems)."""
 
 
 class Contradiction(NamedTuple):
@@ -45,7 +47,7 @@ class Contradiction(NamedTuple):
 
 def contradictions(members: Sequence[Member]) -> list[Contradiction]:
     """All that is wrong, in the order of the checks; nothing for a mesh that can work."""
-    checks = (_names, _mesh_ids, _trust_domains, _networks, _gateways, _groups, _remotes)
+    checks = (_names, _mesh_ids, _trust_domains, _networks, _gateways, _groups, _remotes, _telemetry)
     return [found for check in checks for found in check(members)]
 
 
@@ -202,3 +204,12 @@ def _served(member: Member, primary: Member) -> Iterator[Contradiction]:
             "are remote and primary without a remote secret, so that no pod of the remote would be injected",
             f"set remote_secrets_state: present on {primary.host}",
         )
+
+
+def _telemetry(members: Sequence[Member]) -> Iterator[Contradiction]:
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for member in members:
+        for one in member.telemetry:
+            found[one].append(member.host)
+    for (problem, remedy), hosts in found.items():
+        yield Contradiction(tuple(hosts), problem, remedy)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 from tests.lab import Lab
 
@@ -89,6 +90,12 @@ def test_first_run_brings_up_the_mesh(told: Story, cluster: str) -> None:
     assert {f"{item['kind']} {item['metadata']['namespace']}/{item['metadata']['name']}" for item in held} == GUIDE
     (telemetry,) = [item for item in held if item["kind"] == "Telemetry"]
     assert telemetry["spec"]["tracing"][0]["customTags"]["cluster_name"]["literal"]["value"] == cluster
+    assert telemetry["spec"]["tracing"][0]["randomSamplingPercentage"] == 100
+    mesh = yaml.safe_load(fleet.get(cluster, "configmap", "-n", "istio-system", "istio")["data"]["mesh"])
+    named = [one for one in mesh["extensionProviders"] if one["name"] == "otel"]
+    assert named == [
+        {"name": "otel", "zipkin": {"service": "otel-collector.observability.svc.cluster.local", "port": 9411}}
+    ]
     network = fleet.get(cluster, "namespace", "istio-system")["metadata"]["labels"]["topology.istio.io/network"]
     assert network == f"network-{cluster}"
 

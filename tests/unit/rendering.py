@@ -9,6 +9,8 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
+from ansible_collections.meshfleet.istio.plugins.filter import extension_providers, telemetries
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -21,7 +23,12 @@ def templar(role: str, **variables: Any) -> Templar:
     folder = ROOT / "roles" / role
     files = (folder / name / "main.yml" for name in ("defaults", "vars"))
     own = {name: trusted(value) for path in files if path.exists() for name, value in load(path).items()}
-    return Templar(DataLoader(), {"inventory_hostname": "east", "groups": {}, "hostvars": {}} | own | variables)
+    made = Templar(DataLoader(), {"inventory_hostname": "east", "groups": {}, "hostvars": {}} | own | variables)
+    # Ansible's loader of plugins finds the collection only in a process that began with it.
+    for module in (extension_providers, telemetries):
+        for name, function in module.FilterModule().filters().items():
+            made._engine.environment.filters[f"meshfleet.istio.{name}"] = function
+    return made
 
 
 def trusted(value: Any) -> Any:

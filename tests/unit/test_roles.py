@@ -231,7 +231,7 @@ def test_an_inventory_holds_the_five_parts_of_the_guide(hosts: dict[str, dict[st
         assert variables["cross_cluster_gateway_virtual_services"]
         assert variables["security_peer_authentications"]
         assert variables["security_authorization_policies"]
-        assert variables["telemetry_telemetries"]
+        assert variables["telemetry_tracing"]["provider"]
 
 
 def test_an_inventory_sets_only_what_roles_know(hosts: dict[str, dict[str, Any]]) -> None:
@@ -316,14 +316,35 @@ def test_a_namespace_denies_by_default() -> None:
 def test_a_telemetry_may_name_the_meshs_providers_and_istios_own() -> None:
     spec = {"tracing": [{"providers": [{"name": "OTel"}]}], "metrics": [{"providers": [{"name": "prometheus"}]}]}
     items = [{"name": "a", "namespace": "b", "spec": spec}]
-    assert rendered("telemetry", telemetry_telemetries=items, mesh_extension_providers=[{"name": "otel"}])
+    given = [{"name": "otel", "zipkin": {"service": "collector.o11y.svc.cluster.local", "port": 9411}}]
+    assert rendered("telemetry", telemetry_telemetries=items, mesh_extension_providers=given)
 
 
+@pytest.mark.parametrize("known", [{}, {"telemetry_known_providers": ["jaeger"]}], ids=["ours", "of another tool"])
 @pytest.mark.parametrize("part", ["tracing", "metrics", "accessLogging"])
-def test_a_telemetry_with_an_unknown_provider_is_refused(part: str) -> None:
+def test_a_telemetry_with_an_unknown_provider_is_refused(part: str, known: dict[str, Any]) -> None:
     items = [{"name": "a", "namespace": "b", "spec": {part: [{"providers": [{"name": "otel"}]}]}}]
-    with pytest.raises(AnsibleError, match=r"provider otel, which .* of east does not define \(known: prometheus"):
-        rendered("telemetry", telemetry_telemetries=items)
+    with pytest.raises(AnsibleError, match=r"provider otel.*Nothing was applied"):
+        rendered("telemetry", telemetry_telemetries=items, **known)
+
+
+PROVIDER = {"name": "otel", "opentelemetry": {"service": "collector.o11y.svc.cluster.local", "port": 4317}}
+
+
+def test_the_control_plane_gets_the_providers_of_the_telemetry() -> None:
+    elsewhere = {"name": "authz", "envoyExtAuthzGrpc": {"service": "authz.o11y.svc.cluster.local", "port": 9000}}
+    template = templar(
+        "install",
+        install_definition={"spec": {"meshConfig": {"extensionProviders": [PROVIDER]}}},
+        mesh_extension_providers=[elsewhere],
+        telemetry_tracing={"provider": PROVIDER},
+    )
+    found = template.template(trust_as_template("{{ _install_mesh_config }}"))
+    assert found == {"extensionProviders": [PROVIDER, elsewhere]}
+    other = {"name": "Otel", "zipkin": PROVIDER["opentelemetry"]}
+    differing = templar("install", mesh_extension_providers=[other], telemetry_tracing={"provider": PROVIDER})
+    with pytest.raises(AnsibleError, match="provider otel is defined twice, and differently"):
+        differing.template(trust_as_template("{{ _install_mesh_config }}"))
 
 
 @pytest.mark.parametrize(

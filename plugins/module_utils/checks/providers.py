@@ -24,7 +24,7 @@ FIT = {
 TRACERS = ("zipkin", "datadog", "lightstep", "stackdriver", "openCensusAgent")
 """The fields of meshConfig.defaultConfig.tracing that say where spans go."""
 
-_BROUGHT = {"prometheus": "prometheus", "stackdriver": "stackdriver", "envoy": "envoyFileAccessLog"}
+BROUGHT = {"prometheus": "prometheus", "stackdriver": "stackdriver", "envoy": "envoyFileAccessLog"}
 _OF_DEMO = {
     "otel": "envoyOtelAls",
     "skywalking": "skywalking",
@@ -68,7 +68,7 @@ def meshes(snapshot: Snapshot) -> list[Mesh]:
 def _meshes(snapshot: Snapshot) -> list[Mesh]:
     found: list[Mesh] = []
     for resource, config in snapshot.mesh_configs:
-        types = dict(_BROUGHT)
+        types = dict(BROUGHT)
         if resource.identity.kind == "IstioOperator":
             profile = resource.spec["profile"].text
             if profile == "demo":
