@@ -38,14 +38,15 @@ ALLOW, DENY, AUTHORIZER = "allow", "deny", "authorizer"
 
 
 class Door(NamedTuple):
-    """A port of a proxy. C(tls) is C(mutual) where the proxy asks for a certificate, C(through) where it only looks
-    at the name that is asked for, and empty for plaintext.
+    """A port of a proxy, and how it is used. C(tls) is C(mutual) for TLS with a certificate, C(through) where the proxy
+    only looks at the name that is asked for, and empty for plaintext.
     """
 
     name: str
     port: int
     http: bool
     tls: str = ""
+    at: str = "gateway"
 
 
 class Caller(NamedTuple):
@@ -75,6 +76,8 @@ class Identities:
         # A proxy's name is a SPIFFE URI; who it is does not matter here.
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+        # So a sidecar tells its mesh's clients from others.
+        context.set_alpn_protocols(["istio"])
         if principal:
             context.load_cert_chain(*self._files(principal))
         return context
@@ -110,12 +113,12 @@ def connected(door: Door, caller: Caller, identities: Identities) -> socket.sock
 
 def knocked(door: Door, caller: Caller, identities: Identities) -> str:
     """The answer to a connection: let through, what is sent comes back."""
-    with connected(door, caller, identities) as line:
-        try:
-            line.sendall(_hello(caller.sni) if door.tls == "through" else b"x")
+    try:
+        with connected(door, caller, identities) as line:
+            line.sendall(_hello(caller.sni) if door.tls == "through" else b"x" * 32)
             return ALLOW if line.recv(1) else DENY
-        except ConnectionError:
-            return DENY
+    except (ConnectionError, ssl.SSLError):
+        return DENY
 
 
 @cache
@@ -144,6 +147,19 @@ class Line:
 
     def asked(self, request: Mapping[str, Any], headers: Mapping[str, str]) -> str:
         """The answer to a request. Raises AssertionError for what neither a policy nor the service behind would say."""
+        try:
+            answer, body = self._sent(request, headers)
+        except (ConnectionError, ssl.SSLError):
+            self.close()
+            return DENY
+        found = {200: ALLOW, REFUSED: AUTHORIZER}.get(answer.status)
+        if found is None:
+            known = body.startswith(("RBAC: access denied", "Jwt ", "Audiences in Jwt", "Jwks"))
+            assert known, f"{answer.status} {body!r} for {request}"
+            found = f"{DENY} {answer.status}"
+        return found
+
+    def _sent(self, request: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[http.client.HTTPResponse, str]:
         connection = self._connection
         if connection.sock is None:
             connection.sock = connected(self.door, self.caller, self.identities)
@@ -152,13 +168,7 @@ class Line:
             connection.putheader(name, value)
         connection.endheaders()
         answer = connection.getresponse()
-        body = answer.read().decode()
-        found = {200: ALLOW, REFUSED: AUTHORIZER}.get(answer.status)
-        if found is None:
-            known = body.startswith(("RBAC: access denied", "Jwt ", "Audiences in Jwt", "Jwks"))
-            assert known, f"{answer.status} {body!r} for {request}"
-            found = f"{DENY} {answer.status}"
-        return found
+        return answer, answer.read().decode()
 
     def close(self) -> None:
         self._connection.close()
@@ -196,15 +206,17 @@ def echo() -> Iterator[int]:
 
 
 @dataclass(frozen=True)
-class Authorizer:
-    """An external authorizer that refuses requests with the header C(x-ext: deny); it notes their C(x-number)."""
+class Answering:
+    """A server of HTTP: it refuses requests with the header C(x-ext: deny), if it is one that C(refuses), and notes
+    their C(x-number).
+    """
 
     port: int
     asked: set[str]
 
 
 @contextmanager
-def authorizer() -> Iterator[Authorizer]:
+def answering(*, refuses: bool = False) -> Iterator[Answering]:
     asked: set[str] = set()
 
     class Answer(BaseHTTPRequestHandler):
@@ -213,7 +225,7 @@ def authorizer() -> Iterator[Authorizer]:
 
         def do_GET(self) -> None:
             asked.add(self.headers.get("x-number", ""))
-            self.send_response(REFUSED if self.headers.get("x-ext") == "deny" else 200)
+            self.send_response(REFUSED if refuses and self.headers.get("x-ext") == "deny" else 200)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
@@ -224,7 +236,7 @@ def authorizer() -> Iterator[Authorizer]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
     with _served(server):
-        yield Authorizer(server.server_address[1], asked)
+        yield Answering(server.server_address[1], asked)
 
 
 class Issuer(NamedTuple):

@@ -79,6 +79,8 @@ def _decision(mesh: Policies, found: Mapping[str, Sequence[Policy]], request: Re
     mode, said = ("PERMISSIVE", None) if request.to.gateway else mesh.mutual_tls(request.to, request.port)
     if mode == "STRICT" and not request.principal:
         return Decision(Verdict.DENY, "the port takes mutual TLS only, and the client sends plaintext", str(said))
+    if not request.to.gateway and mode != "DISABLE" and mesh.foreign(request.principal):
+        return Decision(Verdict.DENY, "sidecars take certificates of the mesh's own trust domains only")
     if mode == "DISABLE":
         request = replace(request, principal="", sni="")
     request = _normal(mesh, request)

@@ -152,6 +152,14 @@ class Policies:
             return "ztunnel and waypoints serve the workload, and their policies are not looked at"
         return ""
 
+    def foreign(self, principal: str) -> bool:
+        """Whether an identity is of a trust domain that sidecars do not take; false where meshConfig is not known."""
+        if not principal or not self.snapshot.mesh_configs:
+            return False
+        roots = self.snapshot.mesh["caCertificates"].each()
+        known = {*self.domains, *(name for root in roots for name in root["trustDomains"].texts)}
+        return principal.partition("/")[0] not in known
+
     def tokens(self, workload: Workload) -> list[Node]:
         """The JWT rules of a workload."""
         found = self._requests.each(workload, self.root_namespace)
