@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from . import istioctl
 from .checks import catalogue
 from .checks.digest import digest, packed
 from .checks.live import NOTHING, READ, Reading, in_place, read
+from .checks.node import Node
 from .client import Cluster
+from .collecting import uncollected
 from .errors import ApiError, MeshError
 from .findings import Finding, Severity, listed, reaching, sifted, summary, suppressions
 from .kinds import ISTIO_KINDS, Kind
@@ -20,6 +23,7 @@ from .snapshot_server import serving
 from .task import Result, Task, cluster_label, cluster_of
 
 
+@uncollected()
 def analyze(task: Task) -> Result:
     """Findings about a cluster, about manifests, or about the cluster as it would be: the module C(analyze)."""
     params = task.params
@@ -31,7 +35,7 @@ def analyze(task: Task) -> Result:
     reading = read(cluster, params["root_namespace"]) if cluster else NOTHING
     reading = reading.overlaid([in_place(manifest, params.get("namespace")) for manifest in given])
     name = cluster_label(params)
-    snapshot = reading.snapshot(name, params["root_namespace"])
+    snapshot = reading.snapshot(name, params["root_namespace"], params["certificate_days"])
     found = list(catalogue.findings(snapshot))
     if cluster and params["istio_analysis"]:
         istios = _istios(name, reading, cluster, params)
@@ -72,9 +76,14 @@ _LEVELS = {"Error": Severity.ERROR, "Warning": Severity.WARNING}
 def _istios(name: str, reading: Reading, cluster: Cluster, params: Mapping[str, Any]) -> list[Finding]:
     """Istio's own findings about the same objects, their codes and levels unchanged."""
     binary = istioctl.find(params.get("istioctl"))
+    istios = [one for one in reading.manifests if identity(one).group in _ISTIOS_GROUPS]
+    broken = {
+        one: finding for told in istioctl.undecodable(binary, istios) for one, finding in _broken(name, istios, told)
+    }
+    reading = reading.overlaid((), broken)
     with serving(_Objects(reading, cluster)) as kubeconfig:
         messages = istioctl.analyze(binary, kubeconfig, params["revision"], params["root_namespace"])
-    return [
+    return list(broken.values()) + [
         Finding(
             code=str(message.get("code")),
             severity=_LEVELS.get(str(message.get("level")), Severity.INFO),
@@ -86,6 +95,42 @@ def _istios(name: str, reading: Reading, cluster: Cluster, params: Mapping[str, 
         )
         for message in messages
     ]
+
+
+_ISTIOS_GROUPS = frozenset(kind.group for kind in ISTIO_KINDS.values())
+
+
+def _broken(name: str, manifests: Sequence[Manifest], told: istioctl.Undecodable) -> Iterator[tuple[Identity, Finding]]:
+    """The objects that istioctl means, each with a finding of the code that it has for a broken schema."""
+    for manifest in manifests:
+        key = identity(manifest)
+        if (key.kind, key.namespace or "", key.name) == (told.kind, told.namespace, told.name):
+            yield (
+                key,
+                Finding(
+                    code="IST0106",
+                    severity=Severity.ERROR,
+                    cluster=name,
+                    object=str(key),
+                    path=_field(manifest, told.reason),
+                    message=f"Istio cannot decode it: {told.reason}",
+                    remedy="correct the value; until then the object has no effect",
+                    reference="https://istio.io/latest/docs/reference/config/analysis/ist0106/",
+                ),
+            )
+
+
+def _field(manifest: Manifest, reason: str) -> str:
+    """The field whose value the reason quotes, empty when there is none or several."""
+    quoted = {text.strip('\\"') for text in re.findall(r'"((?:\\.|[^"\\])+)"', reason)}
+    found: list[str] = []
+    todo = [Node(manifest)["spec"]]
+    while todo:
+        node = todo.pop()
+        if node.text in quoted:
+            found.append(node.path)
+        todo += [*node.each(), *(child for _key, child in node.entries())]
+    return found[0] if len(found) == 1 else ""
 
 
 class _Objects:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from .checks import catalogue
 from .checks.live import Reading, read
 from .client import Cluster
+from .collecting import uncollected
 from .errors import MeshError
 from .findings import Finding, Severity, ordered
 from .manifests import Manifest, plain
@@ -22,6 +23,7 @@ Gate: TypeAlias = Callable[[Sequence[Action]], list[str]]
 def gate(cluster: Cluster, mode: str) -> Gate:
     """The gate of a cluster; a plan that changes nothing passes without a request."""
 
+    @uncollected()
     def passed(actions: Sequence[Action]) -> list[str]:
         changing = [action for action in actions if action.verb is not Verb.UNCHANGED]
         return judged(read(cluster), changing, mode) if changing else []

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from .errors import MeshError
 
@@ -61,6 +63,33 @@ def analyze(binary: str, kubeconfig: str, revision: str, root_namespace: str, ti
     except ValueError as error:
         raise MeshError(f"istioctl at {binary} answers an analysis with what is no JSON: {error}") from error
     return found if isinstance(found, list) else []
+
+
+class Undecodable(NamedTuple):
+    """An object that Istio cannot read at all, and its reason."""
+
+    kind: str
+    namespace: str
+    name: str
+    reason: str
+
+
+_UNDECODABLE = re.compile(r"^\s*\* (\w+)/(?:([^/:\s]*)/)?([^/:\s]+): cannot parse proto message: (.+)$", re.MULTILINE)
+
+
+def undecodable(binary: str, objects: Sequence[Any], timeout: float = 120.0) -> list[Undecodable]:
+    """Those of Istio's objects that cannot be decoded; an analysis of one of them would try again until its end.
+
+    See https://istio.io/latest/docs/reference/commands/istioctl/#istioctl-validate. Raises MeshError.
+    """
+    if not objects:
+        return []
+    # It finds nothing wrong in a List, whatever its items are.
+    text = "\n---\n".join(map(json.dumps, objects))
+    told = _run([binary, "validate", "--filename", "-"], text, timeout).stderr
+    found = [Undecodable(*(part or "" for part in match.groups())) for match in _UNDECODABLE.finditer(told)]
+    # A field that Istio does not know is read over by everything else than this command.
+    return [one for one in found if not one.reason.startswith("unknown field")]
 
 
 def _run(command: list[str], text: str, timeout: float) -> subprocess.CompletedProcess[str]:

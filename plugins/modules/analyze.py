@@ -72,6 +72,10 @@ options:
     description: Whether RV(digest) is returned, by which the clusters of a fleet are compared.
     type: bool
     default: false
+  certificate_days:
+    description: Days before its end from which a certificate is a finding.
+    type: int
+    default: 30
   istio_analysis:
     description: Whether C(istioctl analyze) takes part.
     type: bool
@@ -163,6 +167,7 @@ digest:
 """
 
 from ..module_utils.analysis import analyze
+from ..module_utils.checks.snapshot import CERTIFICATE_DAYS
 from ..module_utils.findings import THRESHOLDS
 from ..module_utils.options import options
 from ..module_utils.run import run
@@ -184,6 +189,7 @@ SPEC = options("cluster") | {
     "fail_on": {"type": "str", "choices": list(THRESHOLDS), "default": "error"},
     "suppress": {"type": "list", "elements": "dict", "options": SUPPRESSION},
     "digest": {"type": "bool", "default": False},
+    "certificate_days": {"type": "int", "default": CERTIFICATE_DAYS},
     "istio_analysis": {"type": "bool", "default": True},
     "istioctl": {"type": "path"},
     "revision": {"type": "str", "default": "default"},

@@ -143,6 +143,17 @@ def test_a_gate_counts_only_what_is_new_and_costs_nothing_without_a_change(fleet
     fleet.kubectl("east", "delete", "namespace", "analyze-old", "--wait=false")
 
 
+def test_what_istio_cannot_decode_is_named_and_the_rest_is_analysed(fleet: Fleet) -> None:
+    # istioctl would try again until its time is up.
+    spec = {**ROUTES["spec"], "http": [{**ROUTES["spec"]["http"][0], "timeout": "2 s"}]}
+    late = {**ROUTES, "metadata": {"name": "late", "namespace": "analyze"}, "spec": spec}
+    result = analyzed(fleet, definition=[GATEWAY, ROUTES, late])
+    assert about(result, "VirtualService analyze/cart") >= MISTAKES
+    assert "IST0106 VirtualService analyze/late spec.http[0].timeout" in about(result, "VirtualService analyze/late")
+    assert 'unknown unit " s" in duration "2 s"' in result.msg
+    assert result.seconds < 60
+
+
 def test_manifests_alone_are_not_called_incomplete(fleet: Fleet) -> None:
     alone = analyzed(fleet, definition=[GATEWAY, ROUTES], live=False)
     assert about(alone, "VirtualService analyze/cart") == {"MF0101 VirtualService analyze/cart spec.http"}

@@ -223,7 +223,7 @@ def certificate_ends(snapshot: Snapshot) -> Iterator[Hit]:
     """Clients refuse a certificate after its end, and one whose time has not begun.
 
     Istio serves it all the same, and istioctl sees only what has ended. It is an error when it has, and a warning for
-    30 days before. The authority of clients ends too: then all of them are refused.
+    30 days before (`certificate_days`). The authority of clients ends too: then all of them are refused.
     """
     told: set[tuple[Identity, str]] = set()
     for one in snapshot.once(_credentials):

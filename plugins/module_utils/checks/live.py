@@ -11,7 +11,7 @@ from ..errors import ApiError
 from ..kinds import ISTIO_KINDS, TABLE, Kind
 from ..manifests import Identity, Manifest, identity, placed
 from ..observe import each
-from .snapshot import ROOT_NAMESPACE, Snapshot
+from .snapshot import CERTIFICATE_DAYS, ROOT_NAMESPACE, Snapshot
 
 _CORE = (*(TABLE["", kind] for kind in ("Service", "Pod", "Namespace", "ServiceAccount")), TABLE["apps", "Deployment"])
 _CONFIG_MAP, _SECRET = TABLE["", "ConfigMap"], TABLE["", "Secret"]
@@ -32,8 +32,17 @@ class Reading(NamedTuple):
     forbidden: tuple[str, ...] = ()
     partly: Mapping[str, Collection[str]] = {}
 
-    def snapshot(self, cluster: str, root_namespace: str = ROOT_NAMESPACE) -> Snapshot:
-        return Snapshot(cluster, self.manifests, self.unknown, root_namespace, partly=self.partly)
+    def snapshot(
+        self, cluster: str, root_namespace: str = ROOT_NAMESPACE, certificate_days: int = CERTIFICATE_DAYS
+    ) -> Snapshot:
+        return Snapshot(
+            cluster,
+            self.manifests,
+            self.unknown,
+            root_namespace,
+            partly=self.partly,
+            certificate_days=certificate_days,
+        )
 
     def overlaid(self, coming: Iterable[Manifest], going: Iterable[Identity] = ()) -> Reading:
         """What the cluster would hold with other objects applied and some deleted."""

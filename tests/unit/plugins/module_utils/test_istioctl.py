@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
-from ansible_collections.meshfleet.istio.plugins.module_utils.istioctl import find, render
+from ansible_collections.meshfleet.istio.plugins.module_utils.istioctl import Undecodable, find, render, undecodable
 
 
 def program(path: Path, script: str = "true") -> str:
@@ -66,3 +66,20 @@ def test_one_that_hangs_is_given_up(tmp_path: Path) -> None:
     binary = program(tmp_path / "istioctl", "exec sleep 60")
     with pytest.raises(MeshError, match=r"did not end within 0 s"):
         render(binary, "", timeout=0.2)
+
+
+def test_objects_that_cannot_be_decoded_are_named_and_others_are_not(tmp_path: Path) -> None:
+    told = """Error: 3 errors occurred:
+	* VirtualService/shop/late: cannot parse proto message: bad Duration: time: unknown unit " s" in duration "2 s"
+	* VirtualService/shop/new: cannot parse proto message: unknown field "nothing" in istio.networking.v1alpha3.X
+	* Gateway/shop/edge: gateway must have at least one server
+
+"""
+    (tmp_path / "told").write_text(told, encoding="utf-8")
+    binary = program(tmp_path / "istioctl", f"cat > {tmp_path}/given; cat {tmp_path}/told >&2; exit 1")
+    (found,) = undecodable(binary, [{"kind": "VirtualService"}, {"kind": "Gateway"}])
+    assert found == Undecodable(
+        "VirtualService", "shop", "late", 'bad Duration: time: unknown unit " s" in duration "2 s"'
+    )
+    assert (tmp_path / "given").read_text() == '{"kind": "VirtualService"}\n---\n{"kind": "Gateway"}'
+    assert undecodable("/nowhere", []) == []
