@@ -19,6 +19,7 @@ from .errors import ApiError, MeshError
 from .findings import Finding, Severity, listed, reaching, sifted, summary, suppressions
 from .kinds import ISTIO_KINDS, Kind
 from .manifests import Identity, Manifest, identity, parse
+from .plain_text import asked, becoming_strict
 from .snapshot_server import serving
 from .task import Result, Task, cluster_label, cluster_of
 
@@ -35,6 +36,9 @@ def analyze(task: Task) -> Result:
     reading = read(cluster, params["root_namespace"]) if cluster else NOTHING
     reading = reading.overlaid([in_place(manifest, params.get("namespace")) for manifest in given])
     name = cluster_label(params)
+    if cluster and params["plain_text"]:
+        strict = becoming_strict(None, reading.snapshot(name, params["root_namespace"]), params.get("namespaces") or ())
+        reading = reading._replace(plain_text=asked(cluster, strict))
     snapshot = reading.snapshot(name, params["root_namespace"], params["certificate_days"])
     found = list(catalogue.findings(snapshot))
     if cluster and params["istio_analysis"]:

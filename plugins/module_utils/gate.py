@@ -12,6 +12,7 @@ from .collecting import uncollected
 from .errors import MeshError
 from .findings import Finding, Severity, ordered
 from .manifests import Manifest, plain
+from .plain_text import asked, becoming_strict
 from .plan import Action, Verb
 
 OFF, WARN, ENFORCE = CHOICES = ("off", "warn", "enforce")
@@ -20,13 +21,22 @@ Gate: TypeAlias = Callable[[Sequence[Action]], list[str]]
 """Takes a verified plan and returns warnings. Raises MeshError for a plan that must not be applied."""
 
 
-def gate(cluster: Cluster, mode: str) -> Gate:
-    """The gate of a cluster; a plan that changes nothing passes without a request."""
+def gate(cluster: Cluster, mode: str, plain_text: bool = False) -> Gate:
+    """The gate of a cluster; a plan that changes nothing passes without a request.
+
+    With C(plain_text), the proxies of pods that become STRICT are asked who calls them in plain text.
+    """
 
     @uncollected()
     def passed(actions: Sequence[Action]) -> list[str]:
         changing = [action for action in actions if action.verb is not Verb.UNCHANGED]
-        return judged(read(cluster), changing, mode) if changing else []
+        if not changing:
+            return []
+        reading = read(cluster)
+        if plain_text:
+            after = _would_be(reading, changing).snapshot("")
+            reading = reading._replace(plain_text=asked(cluster, becoming_strict(reading.snapshot(""), after)))
+        return judged(reading, changing, mode)
 
     return passed
 
@@ -36,15 +46,19 @@ def judged(reading: Reading, actions: Sequence[Action], mode: str) -> list[str]:
 
     Raises MeshError for errors among it, when the mode is C(enforce).
     """
-    coming = [_after(action) for action in actions if action.verb is not Verb.DELETE]
-    going = [action.identity for action in actions if action.verb is Verb.DELETE]
     known = set(_found(reading))
-    new = [one for one in ordered(_found(reading.overlaid(coming, going))) if one not in known]
+    new = [one for one in ordered(_found(_would_be(reading, actions))) if one not in known]
     errors = [_sentence(one) for one in new if one.severity is Severity.ERROR]
     if errors and mode == ENFORCE:
         text = "\n".join(errors)
         raise MeshError(f"{text}. Nothing was applied. What is meant so passes with analyze: warn.")
     return [_sentence(one) for one in new if one.severity is not Severity.INFO]
+
+
+def _would_be(reading: Reading, actions: Sequence[Action]) -> Reading:
+    coming = [_after(action) for action in actions if action.verb is not Verb.DELETE]
+    going = [action.identity for action in actions if action.verb is Verb.DELETE]
+    return reading.overlaid(coming, going)
 
 
 def _after(action: Action) -> Manifest:

@@ -57,7 +57,7 @@ def converged(task: Task, wish: Wish, cluster: Cluster | None = None) -> Result:
         # Nobody else pays for importing the checks.
         from .gate import gate
 
-        pace = pace._replace(gate=gate(cluster, task.params["analyze"]))
+        pace = pace._replace(gate=gate(cluster, task.params["analyze"], bool(task.params.get("plain_text"))))
     outcome = converge(cluster, wish, pace)
     insecure = [] if cluster.verified else [f"the certificate of {cluster.host} is not verified (validate_certs)"]
     return result_of(outcome._replace(warnings=[*insecure, *outcome.warnings]), task)

@@ -76,6 +76,13 @@ options:
     description: Days before its end from which a certificate is a finding.
     type: int
     default: 30
+  plain_text:
+    description:
+      - Whether the proxies of pods that are, or would be, STRICT are asked, through the API server, how many calls came
+        in plain text so far, and from whom. Each is a finding, as is a proxy that does not answer.
+      - Needs C(get) on C(pods/proxy) in their namespaces. Asked for at most 30 seconds altogether.
+    type: bool
+    default: false
   istio_analysis:
     description: Whether C(istioctl analyze) takes part.
     type: bool
@@ -190,6 +197,7 @@ SPEC = options("cluster") | {
     "suppress": {"type": "list", "elements": "dict", "options": SUPPRESSION},
     "digest": {"type": "bool", "default": False},
     "certificate_days": {"type": "int", "default": CERTIFICATE_DAYS},
+    "plain_text": {"type": "bool", "default": False},
     "istio_analysis": {"type": "bool", "default": True},
     "istioctl": {"type": "path"},
     "revision": {"type": "str", "default": "default"},

@@ -46,6 +46,13 @@ options:
       - Without it, all of Istio's own kinds.
     type: list
     elements: str
+  plain_text:
+    description:
+      - Whether O(analyze) asks the proxies of pods that become STRICT, through the API server, how many calls came in
+        plain text so far, and from whom. Each is a finding, as is a proxy that does not answer.
+      - Needs C(get) on C(pods/proxy) in their namespaces. Asked for at most 30 seconds altogether.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - meshfleet.istio.attributes
   - meshfleet.istio.state
@@ -162,6 +169,7 @@ SPEC = options("cluster", "state", "apply", "wait") | {
     "namespace": {"type": "str"},
     "prune_scope": {"type": "str"},
     "prune_kinds": {"type": "list", "elements": "str"},
+    "plain_text": {"type": "bool", "default": False},
 }
 
 

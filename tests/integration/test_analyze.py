@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -11,6 +14,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.lab import Lab
+from tests.lab.proxies import address
 
 from .mesh import story
 from .playbook import ORDINARY, Fleet, Manifest, Result, listen, real, task
@@ -152,6 +156,78 @@ def test_what_istio_cannot_decode_is_named_and_the_rest_is_analysed(fleet: Fleet
     assert "IST0106 VirtualService analyze/late spec.http[0].timeout" in about(result, "VirtualService analyze/late")
     assert 'unknown unit " s" in duration "2 s"' in result.msg
     assert result.seconds < 60
+
+
+METRICS = """# TYPE istio_requests_total counter
+istio_requests_total{reporter="destination",connection_security_policy="none",source_workload="unknown"} 3
+istio_requests_total{reporter="destination",connection_security_policy="mutual_tls",source_workload="web"} 9
+"""
+
+
+@contextmanager
+def metrics() -> Iterator[int]:
+    """The port of a proxy's metrics: the stock Envoy of the lab has none of Istio's."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/stats/prometheus" else 404)
+            self.end_headers()
+            self.wfile.write(METRICS.encode())
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def proxied(fleet: Fleet, name: str, port: int) -> None:
+    """A pod with a sidecar, at this machine's address, whose metrics are at the port."""
+    annotations = {"prometheus.io/port": str(port), "prometheus.io/path": "/stats/prometheus"}
+    containers = [{"name": one, "image": f"example.com/{one}"} for one in ("app", "istio-proxy")]
+    metadata = {"name": name, "namespace": "analyze-plain", "labels": {"app": name}, "annotations": annotations}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": containers}}
+    fleet.kubectl("east", "apply", "-f", "-", stdin=json.dumps(pod))
+    where = ("-n", "analyze-plain", "pod", name)
+    fleet.kubectl("east", "wait", "--for=condition=Ready", "--timeout=30s", *where)
+    status = json.dumps({"status": {"podIP": address(), "podIPs": [{"ip": address()}]}})
+    fleet.kubectl("east", "patch", *where, "--subresource=status", "--type=merge", "-p", status)
+
+
+def test_proxies_are_asked_who_calls_in_plain_text_before_strict(fleet: Fleet) -> None:
+    fleet.namespace("east", "analyze-plain")
+    strict = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "PeerAuthentication",
+        "metadata": {"name": "default", "namespace": "analyze-plain"},
+        "spec": {"mtls": {"mode": "PERMISSIVE"}},
+    }
+    fleet.play(task("resources", definition=[strict])).ok()
+    strict["spec"] = {"mtls": {"mode": "STRICT"}}
+    with metrics() as port:
+        proxied(fleet, "cart", port)
+        # A port of nobody.
+        proxied(fleet, "mute", 1)
+        ear = listen(fleet.lab)
+        refused, warned = (
+            {
+                **task("resources", definition=[strict], analyze=mode, plain_text=True, retries=0),
+                "check_mode": mode == "warn",
+                "ignore_errors": True,
+            }
+            for mode in ("enforce", "warn")
+        )
+        enforced, told = fleet.play(refused, warned).ours("east")
+        assert enforced.outcome == "failed"
+        assert "Pod analyze-plain/cart: PeerAuthentication analyze-plain/default would refuse" in enforced.msg
+        assert "callers without a sidecar (3) (MF0309)" in enforced.msg
+        assert real(ear.written("east")) == []
+        (mute,) = [one for one in told.data["warnings"] if "analyze-plain/mute" in one]
+        assert "is not known" in mute
+    fleet.kubectl("east", "delete", "namespace", "analyze-plain", "--wait=false")
 
 
 def test_manifests_alone_are_not_called_incomplete(fleet: Fleet) -> None:

@@ -37,8 +37,19 @@ def local_port(host: str, port: int, resolve: Resolve) -> int | None:
         return found
     # A webhook may be configured by URL; what is on this machine needs no translation, and nothing else is reached.
     with contextlib.suppress(ValueError):
-        return port if ipaddress.ip_address(host).is_loopback else None
+        loopback = ipaddress.ip_address(host).is_loopback
+        return port if loopback or _ours(host) else None
     return port if host == "localhost" else None
+
+
+def _ours(host: str) -> bool:
+    """Whether it is an address of this machine, which tests give to pods whose part a process here plays."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+        return True
 
 
 async def _serve(listener: socket.socket, resolve: Resolve) -> None:

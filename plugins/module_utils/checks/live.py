@@ -31,6 +31,7 @@ class Reading(NamedTuple):
     unknown: frozenset[str]
     forbidden: tuple[str, ...] = ()
     partly: Mapping[str, Collection[str]] = {}
+    plain_text: Mapping[tuple[str, str], Mapping[str, int] | str] = {}
 
     def snapshot(
         self, cluster: str, root_namespace: str = ROOT_NAMESPACE, certificate_days: int = CERTIFICATE_DAYS
@@ -42,6 +43,7 @@ class Reading(NamedTuple):
             root_namespace,
             partly=self.partly,
             certificate_days=certificate_days,
+            plain_text=self.plain_text,
         )
 
     def overlaid(self, coming: Iterable[Manifest], going: Iterable[Identity] = ()) -> Reading:

@@ -176,6 +176,46 @@ def _strict(snapshot: Snapshot, service: Resource, pod: Resource, port: Node) ->
     return any(_mode(snapshot, pod, number)[0] == "STRICT" for number in numbers)
 
 
+def strict_pods(snapshot: Snapshot) -> list[Resource]:
+    """The running pods whose sidecar insists on mutual TLS on some port, as far as policies say."""
+    return [
+        pod
+        for group in snapshot.once(groups)
+        if group.proxied and _mode(snapshot, group.first)[0] == "STRICT"
+        for pod in group.pods
+    ]
+
+
+@check(
+    "MF0309",
+    Severity.ERROR,
+    "STRICT where proxies still take plain text",
+    remedy="give the callers a sidecar, or leave the namespace PERMISSIVE; restarted pods count anew",
+    reference=_MIGRATION,
+)
+def plain_text_in_use(snapshot: Snapshot) -> Iterator[Hit]:
+    """Only traffic shows who calls in plain text, and the called proxy counts it: connection_security_policy is none.
+
+    STRICT refuses these calls. The counters begin with the proxy. Found only where the proxies were asked (`plain_text`
+    of analyze and of resources, by the role security before each step); a warning tells which did not answer.
+    """
+    for pod in strict_pods(snapshot):
+        counted = snapshot.plain_text.get((pod.namespace, pod.name))
+        _said, policy = _mode(snapshot, pod)
+        if not counted or policy is None:
+            continue
+        if isinstance(counted, str):
+            message = f"whether its proxy still takes plain text is not known: {counted}"
+            remedy = "grant get on pods/proxy in the namespace, let the proxy answer, or ask your metrics"
+            yield Hit(pod, "", message, remedy, Severity.WARNING)
+            continue
+        most = sorted(counted.items(), key=lambda one: (-one[1], one[0]))
+        who = ", ".join(
+            f"{'callers without a sidecar' if name == 'unknown' else name} ({count})" for name, count in most
+        )
+        yield Hit(pod, "", f"{policy} would refuse what its proxy has taken in plain text so far: {who}")
+
+
 # What clients are told
 
 
@@ -314,4 +354,5 @@ CHECKS = (
     overruled,
     in_root_namespace,
     selects_nothing,
+    plain_text_in_use,
 )

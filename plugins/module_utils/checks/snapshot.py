@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 from ..errors import MeshError
 from ..kinds import ISTIO_KINDS
@@ -25,6 +25,10 @@ CERTIFICATE_DAYS = 30
 
 _TEMPLATES = ("Deployment", "StatefulSet", "DaemonSet")
 _PREFERRED = {kind.group for kind in ISTIO_KINDS.values()} | {"", "apps", "install.istio.io"}
+
+
+PlainText: TypeAlias = Mapping[tuple[str, str], Mapping[str, int] | str]
+"""By namespace and name of a pod: how many came in plain text, by who they are, or why it is not known."""
 
 
 class Port(NamedTuple):
@@ -58,7 +62,7 @@ class Snapshot:
 
     C(unknown) holds names of kinds that were not read: what should be among them may be there or not, and no check
     may say that it is missing. C(partly) names the namespaces of such a kind that were read in full. Certificates are
-    judged by C(now), and are a finding C(certificate_days) before their end.
+    judged by C(now), and are a finding C(certificate_days) before their end. C(plain_text) is what proxies counted.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Snapshot:
         partly: Mapping[str, Collection[str]] | None = None,
         now: datetime | None = None,
         certificate_days: int = CERTIFICATE_DAYS,
+        plain_text: PlainText | None = None,
     ) -> None:
         self.cluster = cluster
         self.unknown = frozenset(unknown)
@@ -79,6 +84,7 @@ class Snapshot:
         self.domain = domain
         self.partly = partly or {}
         self.now = now or datetime.now(UTC)
+        self.plain_text = plain_text or {}
         self.certificate_period = timedelta(days=certificate_days)
         self._derived: dict[object, Any] = {}
         self.resources = [Resource(manifest) for manifest in manifests]

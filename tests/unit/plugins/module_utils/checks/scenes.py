@@ -28,8 +28,14 @@ def cases(family: str) -> list[dict[str, Any]]:
 
 
 def snapshot(case: dict[str, Any]) -> Snapshot:
+    counted = {tuple(pod.split("/")): found for pod, found in case.get("plain_text", {}).items()}
     return Snapshot(
-        "east", case["objects"], case.get("unknown", ()), partly=case.get("partly"), now=moment(case.get("now"))
+        "east",
+        case["objects"],
+        case.get("unknown", ()),
+        partly=case.get("partly"),
+        now=moment(case.get("now")),
+        plain_text=counted,
     )
 
 
