@@ -56,10 +56,10 @@ def analyze(binary: str, kubeconfig: str, revision: str, root_namespace: str, ti
         file.write(kubeconfig)
         file.flush()
         done = _run([*command, "--revision", revision, "--kubeconfig", file.name], "", timeout)
-    if done.returncode:
+    if done.returncode or not done.stdout.strip():
         raise MeshError(f"istioctl cannot analyze: {' '.join(done.stderr.split()).removeprefix('Error: ')}")
     try:
-        found = json.loads(done.stdout or "[]")
+        found = json.loads(done.stdout)
     except ValueError as error:
         raise MeshError(f"istioctl at {binary} answers an analysis with what is no JSON: {error}") from error
     return found if isinstance(found, list) else []

@@ -107,6 +107,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, {"apiVersion": version, "kind": f"{listed}List", "metadata": metadata, "items": items})
         elif items:
             self._answer(200, items[0])
+        elif (kind.kind, name) == ("Namespace", "default"):
+            # istioctl looks for it first, and says nothing about any other where it is not there or may not be read.
+            self._answer(200, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         else:
             self._answer(404, _status(404, "NotFound", f"{kind.plural} {name} is not there"))
 

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
-from ansible_collections.meshfleet.istio.plugins.module_utils.istioctl import Undecodable, find, render, undecodable
+from ansible_collections.meshfleet.istio.plugins.module_utils.istioctl import (
+    Undecodable,
+    analyze,
+    find,
+    render,
+    undecodable,
+)
 
 
 def program(path: Path, script: str = "true") -> str:
@@ -83,3 +89,11 @@ def test_objects_that_cannot_be_decoded_are_named_and_others_are_not(tmp_path: P
     )
     assert (tmp_path / "given").read_text() == '{"kind": "VirtualService"}\n---\n{"kind": "Gateway"}'
     assert undecodable("/nowhere", []) == []
+
+
+def test_an_analysis_that_says_nothing_is_no_clean_one(tmp_path: Path) -> None:
+    binary = program(tmp_path / "istioctl", "echo '[]'")
+    assert analyze(binary, "{}", "default", "istio-system") == []
+    binary = program(tmp_path / "istioctl", "echo 'namespace not found' >&2")
+    with pytest.raises(MeshError, match="istioctl cannot analyze: namespace not found"):
+        analyze(binary, "{}", "default", "istio-system")

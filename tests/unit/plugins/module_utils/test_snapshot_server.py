@@ -54,6 +54,8 @@ def test_it_lists_and_finds_what_it_holds() -> None:
         assert got(f"{server}/api/v1/namespaces/shop/services/web") == HELD["Service"][1]
         partial = got(f"{server}/api/v1/services", Accept="application/json;as=PartialObjectMetadataList")
         assert partial["kind"] == "PartialObjectMetadataList"
+        assert names(got(f"{server}/api/v1/namespaces")) == []
+        assert got(f"{server}/api/v1/namespaces/default")["metadata"] == {"name": "default"}
         gateways = got(f"{server}/apis/networking.istio.io/v1/gateways")
         assert (gateways["kind"], gateways["items"]) == ("GatewayList", [])
 
