@@ -129,7 +129,8 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
         "install_values": {"pilot": {"env": dict(STOCK_ENVOY)}},
         "install_mesh_config": {"defaultProviders": {"metrics": []}},
         "install_components": {"ingressGateways": [component]},
-        "telemetry_telemetries": [],
+        "telemetry_tracing": {},
+        "telemetry_metrics": {},
         "cross_cluster_gateway_service_entries": [{"name": "service-b", "namespace": "frontend", "spec": entry}],
         "cross_cluster_gateway_destination_rules": [
             {"name": "private", "namespace": "frontend", "spec": private},
