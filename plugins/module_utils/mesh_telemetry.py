@@ -150,7 +150,7 @@ def _provider_shape(signal: str, provider: Mapping[str, Any]) -> Iterator[Proble
 def _tag_shapes(wanted: Wish) -> Iterator[Problem]:
     for tag, value in _mapping(_mapping(wanted.tracing).get("tags")).items():
         if isinstance(value, dict):
-            if len(value) != 1 or next(iter(value)) not in _TAG_SOURCES:
+            if len(value) != 1 or not set(value) <= set(_TAG_SOURCES):
                 yield Problem(
                     f"telemetry_tracing.tags.{tag}: {value!r} is no source of a tag",
                     f"write a text, or one of {', '.join(_TAG_SOURCES)} as in Istio's reference",

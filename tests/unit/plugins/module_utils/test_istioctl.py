@@ -75,12 +75,14 @@ def test_one_that_hangs_is_given_up(tmp_path: Path) -> None:
 
 
 def test_objects_that_cannot_be_decoded_are_named_and_others_are_not(tmp_path: Path) -> None:
-    told = """Error: 3 errors occurred:
-	* VirtualService/shop/late: cannot parse proto message: bad Duration: time: unknown unit " s" in duration "2 s"
-	* VirtualService/shop/new: cannot parse proto message: unknown field "nothing" in istio.networking.v1alpha3.X
-	* Gateway/shop/edge: gateway must have at least one server
-
-"""
+    told = (
+        "Error: 3 errors occurred:\n"
+        '\t* VirtualService/shop/late: cannot parse proto message: bad Duration: time: unknown unit " s" in duration'
+        ' "2 s"\n'
+        '\t* VirtualService/shop/new: cannot parse proto message: unknown field "nothing" in'
+        " istio.networking.v1alpha3.X\n"
+        "\t* Gateway/shop/edge: gateway must have at least one server\n\n"
+    )
     (tmp_path / "told").write_text(told, encoding="utf-8")
     binary = program(tmp_path / "istioctl", f"cat > {tmp_path}/given; cat {tmp_path}/told >&2; exit 1")
     (found,) = undecodable(binary, [{"kind": "VirtualService"}, {"kind": "Gateway"}])
