@@ -45,6 +45,7 @@ from .remote_secrets import (
     kubeconfigs,
     reader,
     reader_role,
+    refuse_mass_prune,
     refuse_unreachable,
     secret,
     strangers,
@@ -126,6 +127,8 @@ def remote_secret(task: Task) -> Result:
         check_names([own_name], "cluster_name")
     own = cluster_of(task)
     live = own.list(_SECRET, params["namespace"], labels=f"{LABEL}=true")[0]
+    if params["prune"]:
+        refuse_mass_prune(live, [one["name"] for one in remotes], params["prune_limit"])
     held = kubeconfigs(live)
 
     def ask(options: Mapping[str, Any]) -> _Access:

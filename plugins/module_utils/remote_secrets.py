@@ -23,6 +23,7 @@ ANNOTATION = "networking.istio.io/cluster"
 PREFIX = "istio-remote-secret-"
 SCOPE = "remote-secrets"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?")
+_SHOWN = 5
 _READER = "meshfleet-istio-reader"
 _READ = ["get", "list", "watch"]
 
@@ -164,6 +165,26 @@ def strangers(secrets: Sequence[Mapping[str, Any]], names: Collection[str], *, l
         what = f"{leads} to {', '.join(double)}; delete it" if double else "is not ours, left alone"
         said.append(f"Secret {item['metadata']['namespace']}/{item['metadata']['name']} {what}")
     return said
+
+
+def refuse_mass_prune(secrets: Sequence[Mapping[str, Any]], names: Collection[str], limit: int) -> None:
+    """Raises MeshError where more than C(limit) percent of what we made leads to no cluster of C(names).
+
+    One may always go. More than that at once is rarely what is meant: an inventory that shows a part of the mesh only
+    looks just like a mesh that most clusters have left.
+    """
+    ours = [item["metadata"]["name"].removeprefix(PREFIX) for item in secrets if is_ours(item)]
+    gone = sorted({*ours} - {*names})
+    if len(gone) <= max(1.0, len(ours) * limit / 100):
+        return
+    more = f" and {len(gone) - _SHOWN} more" if len(gone) > _SHOWN else ""
+    raise MeshError(
+        f"{len(gone)} of its {len(ours)} remote secrets lead to clusters that are not among remotes "
+        f"({', '.join(gone[:_SHOWN])}{more}), and prune_limit (remote_secrets_prune_limit) lets a run delete {limit} "
+        f"percent of them at most. Where this run knows a part of the mesh only (a slice of an AWX job, an inventory "
+        f"of some clusters), run it with the whole inventory, limited as you like. Where those clusters have left, run "
+        f"the playbook leave for them, or raise the limit to 100 for one run. Nothing was applied."
+    )
 
 
 def installed_name(istiods: Sequence[Mapping[str, Any]]) -> str | None:

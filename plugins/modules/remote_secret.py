@@ -117,6 +117,12 @@ options:
     description: Whether remote secrets for peers that are no longer listed are deleted; only those made by this module.
     type: bool
     default: true
+  prune_limit:
+    description:
+      - How many percent of this cluster's remote secrets O(prune) may delete in one run; one may always go. Beyond
+        that the task fails before it does anything, because O(remotes) is likely to be a part of the mesh only.
+    type: int
+    default: 50
 extends_documentation_fragment:
   - meshfleet.istio.attributes
   - meshfleet.istio.state
@@ -240,6 +246,7 @@ SPEC = options("cluster", "state", "apply", "wait") | {
     "revoke": {"type": "bool", "default": False},
     "allow_loopback": {"type": "bool", "default": False},
     "prune": {"type": "bool", "default": True},
+    "prune_limit": {"type": "int", "default": 50},
 }
 
 

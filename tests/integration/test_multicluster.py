@@ -245,18 +245,20 @@ def test_the_secret_is_the_one_that_istioctl_makes(fleet: Fleet, path: tuple[str
 def test_what_cannot_work_is_refused(fleet: Fleet) -> None:
     nowhere = [{"name": "nowhere", "host": "https://127.0.0.1:9", "api_key": "none"}, *remotes(fleet, ["west"])]
     wrong = [{**remotes(fleet, ["west"])[0], "name": "weest"}]
-    loopback, misnamed, twice, unreachable = on_east(
+    loopback, misnamed, twice, sliced, unreachable = on_east(
         fleet,
         remote_task(fleet, ["west"], allow_loopback=False, prune=False),
         task("remote_secret", remotes=wrong, allow_loopback=True, prune=False),
         remote_task(fleet, ["west", "west"]),
+        remote_task(fleet, []),
         task("remote_secret", remotes=nowhere, allow_loopback=True, retries=0),
     )
     assert "which is another machine for every other cluster" in loopback.msg
     assert "its control plane calls the cluster west, not weest" in misnamed.msg
     assert "remotes names west twice" in twice.msg
+    assert "2 of its 2 remote secrets lead to clusters that are not among remotes (south, west)" in sliced.msg
     assert "east: no access to nowhere: https://127.0.0.1:9 refuses connections" in unreachable.msg
-    assert {one.outcome for one in (loopback, misnamed, twice, unreachable)} == {"failed"}
+    assert {one.outcome for one in (loopback, misnamed, twice, sliced, unreachable)} == {"failed"}
     # What a peer that is down had given is kept, and so is what was not asked for.
     assert fleet.exists("east", "-n", "istio-system", "secret", PREFIX + "south")
 

@@ -19,6 +19,7 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.remote_secrets imp
     kubeconfig,
     kubeconfigs,
     reader,
+    refuse_mass_prune,
     refuse_unreachable,
     secret,
     strangers,
@@ -185,19 +186,44 @@ def test_what_is_no_text_is_no_kubeconfig() -> None:
     assert kubeconfigs([{"metadata": {"name": "s"}, "data": data}]) == {"s/west": "a"}
 
 
-def test_remote_secrets_of_others_are_told() -> None:
-    def remote(name: str, cluster: str, manager: str) -> dict[str, Any]:
-        fields: dict[str, Any] = {"f:metadata": {"f:labels": {"f:meshfleet.io/scope": {}}}}
-        metadata = {
-            "name": name,
-            "namespace": "istio-system",
-            "labels": {"meshfleet.io/scope": "remote-secrets"},
-            "managedFields": [{"manager": manager, "operation": "Apply", "fieldsV1": fields}],
-        }
-        return {"metadata": metadata, "data": {cluster: ""}}
+def remote(name: str, cluster: str, manager: str) -> dict[str, Any]:
+    fields: dict[str, Any] = {"f:metadata": {"f:labels": {"f:meshfleet.io/scope": {}}}}
+    metadata = {
+        "name": name,
+        "namespace": "istio-system",
+        "labels": {"meshfleet.io/scope": "remote-secrets"},
+        "managedFields": [{"manager": manager, "operation": "Apply", "fieldsV1": fields}],
+    }
+    return {"metadata": metadata, "data": {cluster: ""}}
 
+
+def test_remote_secrets_of_others_are_told() -> None:
     live = [remote("a", "west", "meshfleet"), remote("b", "west", "kubectl"), remote("c", "south", "kubectl")]
     assert strangers(live, ["west"]) == [
         "Secret istio-system/b also leads to west; delete it",
         "Secret istio-system/c is not ours, left alone",
     ]
+
+
+@pytest.mark.parametrize(
+    ("live", "kept", "limit", "refused"),
+    [
+        (4, 3, 50, False),
+        (4, 2, 50, False),
+        (4, 1, 50, True),
+        (99, 9, 50, True),
+        (1, 0, 50, False),
+        (2, 1, 0, False),
+        (3, 1, 0, True),
+        (99, 0, 100, False),
+    ],
+)
+def test_most_remote_secrets_are_not_pruned_at_once(live: int, kept: int, limit: int, refused: bool) -> None:
+    names = [f"c{number:02}" for number in range(live)]
+    secrets = [remote(f"istio-remote-secret-{name}", name, "meshfleet") for name in names]
+    others = [remote(f"theirs-{number}", f"t{number}", "kubectl") for number in range(99)]
+    if refused:
+        with pytest.raises(MeshError, match=f"{live - kept} of its {live} remote secrets .*slice of an AWX job"):
+            refuse_mass_prune([*secrets, *others], names[:kept], limit)
+    else:
+        refuse_mass_prune([*secrets, *others], names[:kept], limit)
