@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -172,7 +173,11 @@ def hosts(request: pytest.FixtureRequest) -> dict[str, dict[str, Any]]:
 
 def variables(inventory: str) -> dict[str, dict[str, Any]]:
     """Each host's variables, with the names of its groups."""
-    run = ansible("ansible-inventory", "-i", f"inventories/{inventory}", "--list")
+    return listed(f"inventories/{inventory}")
+
+
+def listed(path: str) -> dict[str, dict[str, Any]]:
+    run = ansible("ansible-inventory", "-i", path, "--list")
     assert run.returncode == 0, run.stderr
     listing = json.loads(run.stdout)
     found: dict[str, dict[str, Any]] = listing["_meta"]["hostvars"]
@@ -202,26 +207,102 @@ def test_an_example_has_a_page_and_sets_only_what_roles_know(inventory: str) -> 
         assert {name for name in own if name.startswith(tuple(f"{role}_" for role in ROLES))} <= known
 
 
-# What sets the topologies apart: host to (network, east-west gateway, primary).
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("multi-primary-one-network", {"east": ("flat", None, None), "west": ("flat", None, None)}),
-        (
-            "multi-primary-several-networks",
-            {"east": ("network-east", "present", None), "west": ("network-west", "present", None)},
-        ),
-        ("primary-remote", {"east": ("network-east", "present", None), "west": ("network-west", "present", "east")}),
-        (
-            "one-primary-several-remotes",
-            {"east": ("near", "present", None), "south": ("near", None, "east"), "west": ("far", "present", "east")},
-        ),
-    ],
+ROOTS = (
+    "certificates_root_certificate",
+    "certificates_root_certificate_path",
+    "certificates_authority_path",
+    "certificates_certificate",
+    "certificates_certificate_path",
 )
-def test_an_example_is_of_its_topology(name: str, expected: dict[str, tuple[str, str | None, str | None]]) -> None:
+# What sets the topologies apart: host to (network, east-west gateway, primary), and where the root is from.
+TOPOLOGIES: list[tuple[str, dict[str, tuple[str, str | None, str | None]], str | None]] = [
+    (
+        "examples/multi-primary-one-network",
+        {"east": ("flat", None, None), "west": ("flat", None, None)},
+        "certificates_authority_path",
+    ),
+    (
+        "examples/multi-primary-several-networks",
+        {"east": ("network-east", "present", None), "west": ("network-west", "present", None)},
+        "certificates_authority_path",
+    ),
+    (
+        "prod",
+        {name: (name, "present", None) for name in ("aws-eu-central-1", "azure-westeurope", "gcp-europe-west4")},
+        "certificates_root_certificate",
+    ),
+    # One primary signs for its remotes: its own root is theirs.
+    (
+        "examples/primary-remote",
+        {"east": ("network-east", "present", None), "west": ("network-west", "present", "east")},
+        None,
+    ),
+    (
+        "examples/one-primary-several-remotes",
+        {"east": ("near", "present", None), "south": ("near", None, "east"), "west": ("far", "present", "east")},
+        None,
+    ),
+]
+
+
+@pytest.mark.parametrize(("inventory", "expected", "root"), TOPOLOGIES, ids=[one[0] for one in TOPOLOGIES])
+def test_an_inventory_is_of_its_topology(
+    inventory: str, expected: dict[str, tuple[str, str | None, str | None]], root: str | None
+) -> None:
     names = ("cluster_network", "cross_cluster_gateway_east_west", "cluster_primary")
-    found = {host: tuple(own.get(name) for name in names) for host, own in variables(f"examples/{name}").items()}
-    assert found == expected
+    found = variables(inventory)
+    assert {host: tuple(own.get(name) for name in names) for host, own in found.items()} == expected
+    for own in found.values():
+        assert own["remote_secrets_state"] == "present"
+        assert [name for name in own if name in ROOTS] == ([root] if root else [])
+
+
+@pytest.mark.parametrize("inventory", EXAMPLES)
+def test_an_example_is_what_its_page_shows(inventory: str, tmp_path: Path) -> None:
+    page = (ROOT / "docs/topologies" / f"{Path(inventory).name}.md").read_text(encoding="utf-8")
+    shown = tmp_path / "shown.yml"
+    shown.write_text(page.partition("```yaml\n")[2].partition("```")[0], encoding="utf-8")
+    said, done = listed(str(shown)), variables(inventory)
+    assert {host: {name: done[host].get(name) for name in own} for host, own in said.items()} == said
+
+
+def test_prod_asks_for_its_vault_and_for_nothing_else() -> None:
+    (own, *others) = variables("prod").values()
+    example = load(ROOT / "inventories/prod/group_vars/all/vault.yml.example")
+    templates = json.dumps([own, *others])
+    assert set(re.findall(r"\bvault_\w+(?= \| mandatory)", templates)) == set(example)
+    assert own["certificates_root_key"].startswith("{{ vault_root_key | mandatory(")
+
+
+def test_prods_private_domain_is_resolved_and_fails_over() -> None:
+    hosts = variables("prod")
+    regions = {own["cluster_region"]: own["cluster_gateway_address"] for own in hosts.values()}
+    assert len(regions) == len(hosts)
+    for own in hosts.values():
+        defaults = own["install_definition"]["spec"]["meshConfig"]["defaultConfig"]
+        assert defaults["proxyMetadata"] == {"ISTIO_META_DNS_CAPTURE": "true"}
+        made = Templar(DataLoader(), trusted(own) | {"hostvars": hosts})
+        (entry,) = made.template(trusted(own["cross_cluster_gateway_service_entries"]))
+        ends = {one["locality"]: one["address"] for one in entry["spec"]["endpoints"]}
+        assert len(ends) > 1
+        assert ends.items() <= regions.items()
+        (rule,) = made.template(trusted(own["cross_cluster_gateway_destination_rules"]))
+        assert rule["spec"]["host"] == rule["spec"]["trafficPolicy"]["tls"]["sni"] == entry["spec"]["hosts"][0]
+        policy = rule["spec"]["trafficPolicy"]
+        # Whoever has no endpoint near is told whom to ask first; without ejection nobody ever asks another.
+        failover = {one["from"]: one["to"] for one in policy["loadBalancer"]["localityLbSetting"]["failover"]}
+        assert (set(failover), set(failover.values()) <= set(ends)) == (set(regions) - set(ends), True)
+        assert policy["outlierDetection"]["maxEjectionPercent"] == 100
+
+
+def test_prods_gateways_have_the_load_balancers_of_their_clouds() -> None:
+    for own in variables("prod").values():
+        made = Templar(DataLoader(), trusted(own))
+        wanted = {"serviceAnnotations": own["cluster_load_balancer"]}
+        assert wanted["serviceAnnotations"]
+        assert made.template(trusted(own["cross_cluster_gateway_east_west_k8s"])) == wanted
+        (gateway,) = made.template(trusted(own["install_definition"]["spec"]["components"]["ingressGateways"]))
+        assert gateway["k8s"] == wanted
 
 
 def test_an_inventory_holds_the_five_parts_of_the_guide(hosts: dict[str, dict[str, Any]]) -> None:
