@@ -170,7 +170,7 @@ def _kept_up(live: Live, wanted: Wanted, now_at: Stage, now: datetime) -> Decisi
     if now_at is Stage.PREPARED:
         raise MeshError(
             f"the cluster trusts {there}, and its certificate is not yet signed by the wanted one, {ours}: a root "
-            f"transition is under way; go on with root_transition: switch, or give the root that has signed it. "
+            f"transition is under way; go on with root_transition: switch, or give the root that has signed it"
         )
     decision = _maintained(live, wanted, live.roots, now)
     if now_at is Stage.SWITCHED:
