@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from . import authority
+from . import authority, trust
 from .checks.digest import digest
 from .checks.snapshot import Snapshot
 from .client import Bounds, Cluster
@@ -38,6 +38,13 @@ _MONITORING = 15014
 _STATUS = re.compile(r"istiod_remote_cluster_sync_status\{([^}]*)\}\s+(\S+)")
 _PROXIES = re.compile(r"^pilot_xds\{([^}]*)\}\s+(\S+)", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_GIVEN_AS = {
+    trust.CERTIFICATE: ("tls.crt", trust.CERTIFICATE),
+    trust.KEY: ("tls.key", trust.KEY),
+    trust.ROOT: ("ca.crt", trust.ROOT),
+    trust.CHAIN: (trust.CHAIN,),
+}
+"""The keys of C(cacerts), and those of cert-manager, which istiod prefers."""
 _READ_BY_ISTIOD = (("", "Service"), ("", "Pod"), ("", "Node"), ("discovery.k8s.io", "EndpointSlice"))
 
 
@@ -70,7 +77,7 @@ def verify(task: Task) -> Result:
     ways = each(cluster, lambda one: _tried(one, params), list(_kubeconfigs(mesh.remote_secrets, namespace)))
     word = _istiods_word(cluster, namespace) if mesh.istiods else _Word({}, {}, {})
     now = datetime.now(UTC).timestamp()
-    trust = _authority(mesh, namespace)
+    given = _authority(mesh, namespace)
     shown = glance(mesh)
     seen = Seen(
         name,
@@ -79,7 +86,7 @@ def verify(task: Task) -> Result:
         expected,
         now,
         tuple(ways),
-        trust,
+        given,
         word.synced,
         word.silent,
         skew,
@@ -148,7 +155,17 @@ def _authority(mesh: Mesh, namespace: str) -> Authority:
         published=_fingerprints((published[0].get("data") or {}).get("root-cert.pem", "") if published else ""),
         expires=authority_end(own.strip(), roots),
         named="cacerts" if given else "",
+        broken=unusable(data, f"Secret {namespace}/cacerts", datetime.now(UTC)) if given else "",
     )
+
+
+def unusable(data: Mapping[str, str], origin: str, now: datetime) -> str:
+    """Why istiod cannot sign with the values of a Secret (base64), or would be refused; empty while it can."""
+    texts = {key: _certificates(data, *names) for key, names in _GIVEN_AS.items()}
+    try:
+        return trust.read(origin, texts, now).broken
+    except MeshError as error:
+        return str(error)
 
 
 def _certificates(data: Mapping[str, str], *keys: str) -> str:

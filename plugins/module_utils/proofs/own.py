@@ -198,14 +198,17 @@ def lasting(seen: Seen) -> Iterator[Fault]:
 
     Where one istiod alone serves all clusters, its own root does.
     An authority that has ended signs certificates that are refused, and so does one whose root has. What ends first
-    counts: the authority, its chain, or the root that it comes from.
+    counts: the authority, its chain, or the root that it comes from. One that istiod cannot use is as bad: a key of
+    another certificate, a chain that does not lead to the root, what is no PEM.
     """
     if seen.expected.peers and not seen.expected.sole and not seen.authority.named and seen.planes:
         yield Fault(f"Secret {seen.namespace}/cacerts", "", "it is not there: istiod has a root of its own")
-    end = seen.authority.expires
-    if end is not None and end < seen.now + seen.expected.days * _DAY:
+    where, end = f"Secret {seen.namespace}/{seen.authority.named}", seen.authority.expires
+    if seen.authority.broken:
+        yield Fault(where, "data", seen.authority.broken)
+    elif end is not None and end < seen.now + seen.expected.days * _DAY:
         message = "it has ended" if end < seen.now else f"it ends in {(end - seen.now) / _DAY:.0f} days"
-        yield Fault(f"Secret {seen.namespace}/{seen.authority.named}", "data", message)
+        yield Fault(where, "data", message)
 
 
 @proof(

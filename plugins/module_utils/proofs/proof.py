@@ -51,12 +51,16 @@ class Way(NamedTuple):
 
 
 class Authority(NamedTuple):
-    """Fingerprints of the roots that were given and of those that istiod hands out, and the end of the authority."""
+    """Fingerprints of the roots that were given and of those that istiod hands out, and the end of the authority.
+
+    C(broken) says why istiod cannot use what was given, and is empty while it can.
+    """
 
     given: tuple[str, ...] = ()
     published: tuple[str, ...] = ()
     expires: float | None = None
     named: str = ""
+    broken: str = ""
 
 
 class Lead(NamedTuple):

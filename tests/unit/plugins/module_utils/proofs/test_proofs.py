@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import base64
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.authority import (
     KeyType,
     Shape,
     issue,
+    key_pem,
     new_key,
     new_root,
     pem,
@@ -31,6 +33,7 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.verification impor
     authority_end,
     proxy_versions,
     sync_states,
+    unusable,
 )
 
 DAY = 86400.0
@@ -156,6 +159,11 @@ CASES: list[tuple[str, Seen, list[str]]] = [
     (
         "an authority that ends",
         GOOD._replace(authority=AUTHORITY._replace(expires=NOW + 29 * DAY)),
+        ["MV0401 Secret istio-system/cacerts"],
+    ),
+    (
+        "an authority that istiod cannot use, and that ends",
+        GOOD._replace(authority=AUTHORITY._replace(expires=NOW, broken="the key is not that of the certificate")),
         ["MV0401 Secret istio-system/cacerts"],
     ),
     (
@@ -306,6 +314,45 @@ def test_an_authority_ends_with_what_signed_it() -> None:
         assert end == pytest.approx(now.timestamp() + days * DAY, abs=60)
     assert authority_end("", pem(other.certificate)) is None
     assert authority_end("no certificate", "") is None
+
+
+ENDED = datetime(2027, 1, 1, tzinfo=UTC)
+KIND = KeyType("ecdsa", 256)
+ROOT, OTHER = (new_root(new_key(KIND), 3650, ENDED) for _each in range(2))
+GIVEN = issue(ROOT, Shape("east", (), 100, KIND), ENDED)
+TEXTS = {
+    "ca-cert.pem": pem(GIVEN.certificate),
+    "ca-key.pem": key_pem(GIVEN.key),
+    "root-cert.pem": pem(ROOT.certificate),
+    "cert-chain.pem": pem(GIVEN.certificate, ROOT.certificate),
+}
+BY_CERT_MANAGER = {"tls.crt": TEXTS["ca-cert.pem"], "tls.key": TEXTS["ca-key.pem"], "ca.crt": TEXTS["root-cert.pem"]}
+
+
+@pytest.mark.parametrize(
+    ("texts", "days", "said"),
+    [
+        pytest.param(TEXTS, 1, "", id="good"),
+        pytest.param(TEXTS, 101, "expired at 2027-04-11", id="ended"),
+        pytest.param(BY_CERT_MANAGER, 1, "", id="of cert-manager"),
+        pytest.param({**TEXTS, **BY_CERT_MANAGER, "tls.key": key_pem(OTHER.key)}, 1, "the key is not", id="preferred"),
+        pytest.param({**TEXTS, "ca-key.pem": key_pem(OTHER.key)}, 1, "the key is not that of", id="another key"),
+        pytest.param({**TEXTS, "ca-key.pem": ""}, 1, "ca-key.pem is no private key", id="no key"),
+        pytest.param({**TEXTS, "ca-cert.pem": "x"}, 1, "ca-cert.pem is no certificate", id="no certificate"),
+        pytest.param({**TEXTS, "root-cert.pem": pem(OTHER.certificate)}, 1, "is not signed by the root", id="no chain"),
+        pytest.param({**TEXTS, "root-cert.pem": "x"}, 1, "root-cert.pem of Secret a/cacerts is no", id="no root"),
+        pytest.param({}, 1, "root-cert.pem of Secret a/cacerts is no", id="empty"),
+    ],
+)
+def test_what_istiod_cannot_sign_with_is_told(texts: dict[str, str], days: int, said: str) -> None:
+    data = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
+    found = unusable(data, "Secret a/cacerts", ENDED + timedelta(days=days))
+    assert said in found
+    assert bool(found) == bool(said)
+
+
+def test_what_is_no_base64_is_no_authority() -> None:
+    assert "is no certificate" in unusable({"root-cert.pem": "!"}, "Secret a/cacerts", ENDED)
 
 
 def test_istiods_metrics_say_which_clusters_are_in_step() -> None:
