@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -26,15 +27,22 @@ class Pair(NamedTuple):
 def held(folder: Path) -> Pair | None:
     """The root in the folder; None when there is no folder, or no root in it.
 
-    Raises MeshError for a folder or key that others may read or that is another user's, and for half a root.
+    Raises MeshError for a folder or key that others may read or that is another user's, and for half a root. What a
+    stopped run has left of a root is none yet.
     """
     if not _exists(folder):
         return None
     _refuse_shared(folder)
     certificate, key = folder / CERTIFICATE, folder / KEY
     if not _exists(certificate):
-        # The key is written first: what was stopped between the two has signed nothing, and is made again.
-        return None
+        if not _exists(key) or _exists(_drafted(folder, read(key))):
+            return None
+        # Another process may just have put the certificate into its place.
+        if not _exists(certificate):
+            raise MeshError(
+                f"{folder} holds {KEY} and no {CERTIFICATE}; put the root's certificate there, or delete the key if it "
+                f"is none of a root"
+            )
     if not _exists(key):
         raise MeshError(
             f"{folder} holds {CERTIFICATE} and no {KEY}; put the root's key there, or name a folder that has both"
@@ -55,16 +63,38 @@ def made_once(folder: Path, make: Callable[[], Pair]) -> Pair:
         _make_folder(folder)
         _refuse_shared(folder)
         with _locked(folder):
-            found = held(folder)
+            found = held(folder) or _completed(folder)
             if found is None:
                 found = make()
-                _write(folder / KEY, found.key)
-                _write(folder / CERTIFICATE, found.certificate)
+                _keep(folder, found)
     except OSError as error:
         raise MeshError(
             f"the root cannot be kept in {folder}: {error.strerror}; name a folder in authority_path that you may write"
         ) from error
     return found
+
+
+def _drafted(folder: Path, key: str) -> Path:
+    """The certificate that goes with a key that we made, until it is in its place. A key of the user's has none."""
+    return folder / f".{CERTIFICATE}.{hashlib.sha256(key.encode()).hexdigest()[:16]}.new"
+
+
+def _keep(folder: Path, pair: Pair) -> None:
+    """The key is the first in its place, when the certificate is whole beside it: a stopped run is completed."""
+    for left in folder.glob(".*.new"):
+        left.unlink()
+    draft = _drafted(folder, pair.key)
+    _write(draft, pair.certificate)
+    _write(folder / KEY, pair.key)
+    draft.replace(folder / CERTIFICATE)
+
+
+def _completed(folder: Path) -> Pair | None:
+    """The root of a run that was stopped between key and certificate; None where there was none."""
+    if not _exists(folder / KEY):
+        return None
+    _drafted(folder, read(folder / KEY)).replace(folder / CERTIFICATE)
+    return held(folder)
 
 
 def read(path: Path) -> str:

@@ -60,12 +60,49 @@ def test_nothing_is_made_to_look(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("left", [(KEY,), (f".{KEY}.new",), (KEY, f".{CERTIFICATE}.new")])
-def test_what_was_stopped_in_the_middle_is_made_again(tmp_path: Path, left: tuple[str, ...]) -> None:
+class Killed(Exception):
+    """The process ended here."""
+
+
+@pytest.mark.parametrize("files", range(1, 4))
+def test_what_was_stopped_in_the_middle_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int
+) -> None:
+    """Stopped before a file was put into its place: the draft of the certificate, the key, the certificate."""
+    real, moved = Path.replace, []
+
+    def replace(path: Path, target: Path) -> Path:
+        moved.append(target)
+        if len(moved) == files:
+            raise Killed
+        return real(path, target)
+
     tmp_path.chmod(0o700)
-    for name in left:
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Path, "replace", replace)
+        made_once(tmp_path, lambda: Pair("c", "k"))
+    assert held(tmp_path) is None
+    # What signs nothing yet may be made anew; a key that is in its place is kept.
+    expected = Pair("c", "k") if files == 3 else Pair("d", "l")
+    assert made_once(tmp_path, lambda: Pair("d", "l")) == held(tmp_path) == expected
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", CERTIFICATE, KEY}
+
+
+def test_a_draft_of_a_stopped_run_is_overwritten(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    for name in (f".{KEY}.new", f".{CERTIFICATE}.0.new"):
         (tmp_path / name).write_text("half")
     assert made_once(tmp_path, lambda: Pair("c", "k")) == held(tmp_path) == Pair("c", "k")
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", CERTIFICATE, KEY}
+
+
+def test_a_key_without_its_certificate_is_not_replaced(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    (tmp_path / KEY).write_text("k")
+    for ask_it in (partial(held, tmp_path), partial(made_once, tmp_path, lambda: Pair("d", "l"))):
+        with pytest.raises(MeshError, match=f"and no {CERTIFICATE}; put the root's certificate there"):
+            ask_it()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {KEY: "k"}
 
 
 def test_a_root_without_its_key_is_not_replaced(tmp_path: Path) -> None:
