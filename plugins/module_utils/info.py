@@ -14,7 +14,7 @@ from .observe import each, resolve
 from .report import redacted
 from .task import Result, Task, cluster_label, cluster_of
 from .wait import Target, deadline, wait_ready
-from .wait_for import Condition, condition
+from .wait_for import UNFIT, Condition, condition
 
 _WIDE = 4
 """From more namespaces than this on, one LIST over all namespaces is cheaper."""
@@ -137,21 +137,18 @@ def _query(text: str | None) -> Any:
         return None
     try:
         import jmespath
-        from jmespath.exceptions import JMESPathError
     except ImportError as error:
         raise MeshError(f"query needs the Python package jmespath where the module runs: {error}") from error
     try:
         return jmespath.compile(text)
-    except JMESPathError as error:
+    except UNFIT as error:
         raise MeshError(f"query is no JMESPath expression: {' '.join(str(error).split())}") from error
 
 
 def _answer(query: Any, objects: list[Manifest]) -> Any:
-    from jmespath.exceptions import JMESPathError
-
     try:
         return query.search(objects)
-    except JMESPathError as error:
+    except UNFIT as error:
         raise MeshError(f"query cannot be answered: {' '.join(str(error).split())}") from error
 
 

@@ -17,6 +17,8 @@ _CONTINUED = {"dot", "lbracket", "filter", "flatten", "lparen"}
 _LITERALS = ("true", "false", "null")
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NEAR = 25
+UNFIT = (ValueError, TypeError, ArithmeticError, RecursionError)
+"""What an expression may raise over a value: jmespath's errors are ValueErrors, and some of Python's come through."""
 
 
 class Condition(NamedTuple):
@@ -32,14 +34,12 @@ class Condition(NamedTuple):
 
         Of a Secret, neither the expression nor what it found is told.
         """
-        from jmespath.exceptions import JMESPathError
-
         if "status" in self.text and _stale(live):
             return "its controller has not seen the change yet"
         hidden = live.get("kind") == "Secret"
         try:
             value = self.whole.search(live)
-        except (JMESPathError, TypeError) as error:
+        except UNFIT as error:
             # Functions refuse null, and many a field is not there before a controller writes it.
             return "wait_for is not true" if hidden else f"wait_for {self.text} has no value yet: {_cause(error)}"
         if value or (value == 0 and not isinstance(value, bool)):
@@ -82,16 +82,17 @@ def condition(text: str) -> Condition:
     try:
         whole = jmespath.compile(text)
         tokens = list(Lexer().tokenize(text))
+        _check_functions(text, whole.parsed)
     except EmptyExpressionError:
         raise MeshError(
             "wait_for is empty; give a JMESPath expression, or leave the option out. Nothing was applied."
         ) from None
     except ParseError as error:
         raise MeshError(_refused(text, error.lex_position, _said(error))) from error
-    _check_functions(text, whole.parsed)
+    except RecursionError:
+        raise MeshError(_refused(text, 0, "it is nested too deeply")) from None
     _check_literals(text, tokens)
-    left, name = _left(text, whole.parsed, tokens)
-    return Condition(text, whole, jmespath.compile(name) if left else None, name)
+    return Condition(text, whole, *_left(text, whole, tokens))
 
 
 def _refused(text: str, position: int, why: str) -> str:
@@ -157,12 +158,19 @@ def _check_literals(text: str, tokens: Sequence[Mapping[str, Any]]) -> None:
             raise MeshError(_refused(text, start, why))
 
 
-def _left(text: str, tree: Mapping[str, Any], tokens: Sequence[Mapping[str, Any]]) -> tuple[bool, str]:
-    """Whether the expression is one comparison, and the text of its left side."""
-    operators = [token for token in tokens if token["type"] in _COMPARATORS]
+def _left(text: str, whole: Any, tokens: Sequence[Mapping[str, Any]]) -> tuple[Any, str]:
+    """The left side, compiled and as text, where the expression is one comparison, else all of it if it is a field."""
+    from jmespath.parser import ParsedResult
+
+    tree = whole.parsed
+    operators = [position for position, token in enumerate(tokens) if token["type"] in _COMPARATORS]
     if tree["type"] == "comparator" and len(operators) == 1:
-        return True, text[: operators[0]["start"]].strip()
-    return tree["type"] in ("field", "subexpression", "index_expression"), text.strip()
+        before, end = tokens[: operators[0]], tokens[operators[0]]["start"]
+        # What is opened and not closed before the operator are parentheses around the whole.
+        around = sum((token["type"] == "lparen") - (token["type"] == "rparen") for token in before)
+        name = text[before[around]["start"] : end].strip()
+        return ParsedResult(name, tree["children"][0]), name
+    return (whole if tree["type"] in ("field", "subexpression", "index_expression") else None), text.strip()
 
 
 def _stale(live: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
-from ansible_collections.meshfleet.istio.plugins.module_utils.info import resource_info
+from ansible_collections.meshfleet.istio.plugins.module_utils.info import _answer, _query, resource_info
 from ansible_collections.meshfleet.istio.plugins.module_utils.task import Task
 
 
@@ -23,3 +23,9 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.task import Task
 def test_what_cannot_be_waited_for_is_refused_before_any_request(options: dict[str, Any], message: str) -> None:
     with pytest.raises(MeshError, match=message):
         resource_info(Task({"wait": False, "query": None} | options))
+
+
+@pytest.mark.parametrize("text", ["[::0]", "sum(@)", "ceil(to_number('inf'))"])
+def test_a_query_that_cannot_be_answered_says_so(text: str) -> None:
+    with pytest.raises(MeshError, match="query cannot be answered: "):
+        _answer(_query(text), [{}])

@@ -41,6 +41,12 @@ def test_what_only_looks_wrong_is_taken(text: str) -> None:
     assert condition(text).text == text
 
 
+@pytest.mark.parametrize("text", ["(" * 5000 + "a" + ")" * 5000, "!" * 5000 + "a", "a" + " || a" * 5000])
+def test_what_is_nested_too_deeply_is_refused(text: str) -> None:
+    with pytest.raises(MeshError, match="nested too deeply"):
+        condition(text)
+
+
 @pytest.mark.parametrize(
     ("params", "present", "said"),
     [
