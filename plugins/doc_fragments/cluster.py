@@ -25,7 +25,8 @@ options:
     type: str
   host:
     description:
-      - Address of the API server. With O(api_key), O(username) or O(client_cert) no kubeconfig is read.
+      - Address of the API server, with C(https) where no scheme is given. With O(api_key), O(username) or
+        O(client_cert) no kubeconfig is read.
       - Can be set by E(K8S_AUTH_HOST).
     type: str
   api_key:

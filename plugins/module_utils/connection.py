@@ -25,6 +25,7 @@ from urllib.parse import quote, unquote, urlsplit
 from . import credentials, kubeconfig
 from .credentials import Credential
 from .errors import MeshError
+from .unreachable import without_password
 
 
 class Connection(NamedTuple):
@@ -79,7 +80,8 @@ def connect(params: Mapping[str, Any], refused: Credential | None = None) -> Con
     folder = tempfile.mkdtemp(prefix="meshfleet-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     try:
         access = _overridden(_access(params, folder, refused), params)
-        tls = _tls(access) if access.host.startswith("https") else None
+        access = access._replace(host=_address(access.host))
+        tls = _tls(access) if access.host.startswith("https:") else None
     finally:
         _forget(folder)
     proxy = _proxy(access)
@@ -283,6 +285,18 @@ def _overridden(access: _Access, params: Mapping[str, Any]) -> _Access:
     elif params.get("username"):
         given["authorization"] = lambda: _basic(params["username"], params.get("password") or "")
     return access._replace(**given)
+
+
+def _address(host: str) -> str:
+    """The server's URL. Without a scheme it is https, where kubectl may take http: no credential is sent in the clear
+    to a server whose user did not write so. Raises MeshError for another scheme.
+    """
+    scheme, separator, rest = host.strip().partition("://")
+    if not separator:
+        return f"https://{scheme}"
+    if scheme.lower() not in ("http", "https"):
+        raise MeshError(f"the API server's address {without_password(host)} is no https URL; write https://host:port")
+    return f"{scheme.lower()}://{rest}"
 
 
 def _tls(access: _Access) -> ssl.SSLContext:

@@ -91,6 +91,27 @@ def test_a_host_alone_replaces_the_kubeconfigs() -> None:
     assert (found.host, found.authorization()) == ("http://there", "Bearer t")
 
 
+@pytest.mark.parametrize(
+    ("given", "host"),
+    [
+        ("api:6443", "https://api:6443"),
+        ("10.0.0.1", "https://10.0.0.1"),
+        ("[fd00::1]:6443", "https://[fd00::1]:6443"),
+        ("https-gateway:6443", "https://https-gateway:6443"),
+        ("HTTPS://api", "https://api"),
+        ("Http://api", "http://api"),
+    ],
+)
+def test_no_credential_is_sent_in_the_clear_unasked(given: str, host: str) -> None:
+    for found in (connect({"host": given, "api_key": "k"}), reached({"token": "t"}, {"server": given})):
+        assert (found.host, found.tls is not None) == (host, host.startswith("https"))
+
+
+def test_an_address_of_another_kind_is_refused() -> None:
+    with pytest.raises(MeshError, match=r"address ftp://\*\*\*@api is no https URL"):
+        connect({"host": "ftp://me:hush@api", "api_key": "k"})
+
+
 def test_a_token_file_is_read_for_each_request(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("one\n")
