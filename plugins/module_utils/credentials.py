@@ -198,8 +198,14 @@ def _cluster_info(cluster: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _output(plugin: Mapping[str, Any], environment: Mapping[str, str], timeout: float) -> bytes:
+def _killed(group: int) -> None:
     import signal
+
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _output(plugin: Mapping[str, Any], environment: Mapping[str, str], timeout: float) -> bytes:
     import subprocess
 
     command = plugin["command"]
@@ -217,11 +223,15 @@ def _output(plugin: Mapping[str, Any], environment: Mapping[str, str], timeout: 
         try:
             said, complaint = started.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            os.killpg(started.pid, signal.SIGKILL)
+            _killed(started.pid)
             raise MeshError(
                 f"the exec plugin {command} did not end in {timeout:g} seconds; run it by hand to see what it waits "
                 f"for, or raise request_timeout"
             ) from None
+        except BaseException:
+            # The task is over, by its timeout keyword or the user: leaving this block would wait for the plugin.
+            _killed(started.pid)
+            raise
     if started.returncode:
         raise MeshError(
             f"the exec plugin {command} failed with {started.returncode}: {_shown(complaint, plugin)}; run it by hand, "

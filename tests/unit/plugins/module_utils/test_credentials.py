@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -262,6 +263,33 @@ def test_one_that_hangs_is_ended_with_all_that_it_started(plugin: Plugin) -> Non
     with pytest.raises(MeshError, match=r"did not end in 0\.3 seconds; .* raise request_timeout"):
         fetch(plugin.says("sleep 60 & sleep 60").stanza(), CLUSTER, 0.3)
     assert time.monotonic() - began < 10
+
+
+def test_a_task_that_is_ended_ends_its_plugin_at_once(plugin: Plugin, tmp_path: Path) -> None:
+    """As the timeout keyword does it: by an alarm, in the middle of whatever runs."""
+
+    class Over(BaseException):
+        pass
+
+    def ring(*_signal: Any) -> None:
+        raise Over
+
+    os.mkfifo(tmp_path / "started")
+    reading = os.open(tmp_path / "started", os.O_RDONLY | os.O_NONBLOCK)
+    former = signal.signal(signal.SIGALRM, ring)
+    began = time.monotonic()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        with pytest.raises(Over):
+            fetch(plugin.says(f"exec 9> {tmp_path}/started", "sleep 30").stanza(), CLUSTER, 20)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+    assert time.monotonic() - began < 10
+    os.set_blocking(reading, True)
+    # The end of what the plugin and its children hold open: none of them is left.
+    assert os.read(reading, 1) == b""
+    os.close(reading)
 
 
 def test_no_secret_of_the_kubeconfig_is_quoted(plugin: Plugin) -> None:
