@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -41,11 +42,13 @@ class Credential(NamedTuple):
 
 
 class Memory:
-    """What the forks of a process share: a table, and a lock for each key of it, gone with its holder."""
+    """What the forks of a process and their threads share: a table, and a lock for each key, gone with its holder."""
 
     def __init__(self) -> None:
         import mmap
         import tempfile
+
+        self._of_threads: dict[tuple[int, int], threading.Lock] = {}
 
         # POSIX locks are taken on a file. This one has no name, and nothing is ever written to it.
         self._file, path = tempfile.mkstemp(prefix="meshfleet-")
@@ -56,11 +59,13 @@ class Memory:
     def locked(self, place: int) -> Iterator[None]:
         import fcntl
 
-        fcntl.lockf(self._file, fcntl.LOCK_EX, 1, place)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
+        # A lock on a file is the whole process's. A fork has its own: nobody would release those it inherits.
+        with self._of_threads.setdefault((os.getpid(), place), threading.Lock()):
+            fcntl.lockf(self._file, fcntl.LOCK_EX, 1, place)
+            try:
+                yield
+            finally:
+                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
 
     def get(self, key: str) -> dict[str, Any]:
         with self.locked(0):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import signal
+import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +161,68 @@ def test_who_waited_for_a_run_that_failed_is_told_and_tries_no_more(plugin: Plug
     with pytest.raises(MeshError, match="locked out"):
         fetch(plugin.stanza(), CLUSTER, 5)
     assert plugin.runs == 2
+
+
+def test_of_many_threads_one_runs_it(plugin: Plugin) -> None:
+    """The threads of remote_secret: file locks do not keep those of one process apart."""
+    stanza = plugin.gives(token="a").stanza()
+    begin = threading.Barrier(8)
+
+    def ask(_turn: int) -> str | None:
+        begin.wait()
+        return fetch(stanza, CLUSTER, 30).token
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(ask, range(8))) == ["a"] * 8
+    assert plugin.runs == 1
+
+
+def test_no_thread_loses_what_another_one_keeps(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = memory._table
+    begin = threading.Barrier(8)
+
+    def read_and_let_others_go_first() -> dict[str, Any]:
+        found = read()
+        os.sched_yield()
+        return found
+
+    monkeypatch.setattr(memory, "_table", read_and_let_others_go_first)
+
+    def keep(number: int) -> None:
+        begin.wait()
+        for turn in range(20):
+            memory.put(f"{number}-{turn}", {"by": number})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(keep, range(8)))
+    assert sorted(read()) == sorted(f"{number}-{turn}" for number in range(8) for turn in range(20))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_fork_waits_for_no_thread_of_its_parent(memory: Memory) -> None:
+    """Else a lock that a thread held at the moment of the fork would be held in the child for ever."""
+    held, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with memory.locked(7):
+            held.set()
+            over.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(30)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            with memory.locked(7):
+                os.write(writing, b"1")
+        finally:
+            os._exit(0)
+    over.set()
+    holder.join(30)
+    assert select.select([reading], [], [], 30)[0] == [reading]
+    os.waitpid(child, 0)
 
 
 def test_a_worker_that_is_killed_leaves_no_lock(plugin: Plugin, memory: Memory) -> None:
