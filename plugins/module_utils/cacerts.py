@@ -40,7 +40,9 @@ def ca_certificates(task: Task) -> Result:
         live = _live(cluster, namespace, now)
         wanted = _wanted(params, shape, live, now, check=task.check)
         step = params["root_transition"]
-        decision = trust.decide(live, wanted, step, now, check=task.check)
+        asked = live is not None and trust.needs_word(live, wanted, step)
+        in_force = published.in_force(cluster, namespace) if asked else ()
+        decision = trust.decide(live, wanted, step, now, check=task.check, in_force=in_force)
         if step == trust.SWITCH and decision.renewed and not task.check:
             published.refuse_unknown(cluster, namespace, wanted.root)
     except (ApiError, Unreachable):

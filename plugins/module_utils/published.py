@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import authority
 from .client import Cluster
-from .errors import MeshError, PartlyApplied
+from .errors import ApiError, MeshError, PartlyApplied
 from .kinds import TABLE
 from .manifests import Identity, Manifest
 from .task import Result, Task, cluster_label
@@ -31,6 +31,17 @@ def found(cluster: Cluster, kind: str, name: str, namespace: str | None = None) 
     """An object; None when there is none. Raises ApiError, Unreachable."""
     items, _version = cluster.list(TABLE["", kind], namespace, fields=f"metadata.name={name}")
     return items[0] if items else None
+
+
+def in_force(cluster: Cluster, namespace: str) -> list[x509.Certificate]:
+    """The roots that a running istiod hands out; empty where none runs, has not done so yet, or may not be asked."""
+    try:
+        live = _handed_out(cluster, namespace)
+    except ApiError as error:
+        if error.code != 403:
+            raise
+        return []
+    return list(dict.fromkeys(_roots(live))) if live else []
 
 
 def refuse_unknown(cluster: Cluster, namespace: str, root: x509.Certificate) -> None:

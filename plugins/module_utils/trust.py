@@ -105,8 +105,18 @@ def stage(live: Live, root: x509.Certificate) -> Stage:
     return Stage.SWITCHED if live.issued and live.issued.root == root else Stage.PREPARED
 
 
-def decide(live: Live | None, wanted: Wanted, step: str | None, now: datetime, *, check: bool = False) -> Decision:
+def decide(
+    live: Live | None,
+    wanted: Wanted,
+    step: str | None,
+    now: datetime,
+    *,
+    check: bool = False,
+    in_force: Sequence[x509.Certificate] = (),
+) -> Decision:
     """What the Secret is to hold after this run. C(step) is that of a root transition, None without one.
+
+    C(in_force) are the roots that a running istiod hands out, where that was asked: see C(needs_word).
 
     A step that a cluster has behind it changes nothing, so that a run that was stopped is resumed by the same call. In
     check mode a step that would be skipped is taken for done. Raises MeshError for what must not happen.
@@ -121,6 +131,8 @@ def decide(live: Live | None, wanted: Wanted, step: str | None, now: datetime, *
             )
         return _fresh(wanted, None, (wanted.root,), now, "")
     now_at = stage(live, wanted.root)
+    if in_force and set(in_force).isdisjoint(live.roots):
+        return _put_back(live, wanted, step, in_force, now)
     if step is None:
         return _kept_up(live, wanted, now_at, now)
     if step == PREPARE and now_at is Stage.OTHER:
@@ -146,6 +158,34 @@ def decide(live: Live | None, wanted: Wanted, step: str | None, now: datetime, *
     return _maintained(live, wanted, (wanted.root,) if step == FINISH else live.roots, now)
 
 
+def needs_word(live: Live, wanted: Wanted, step: str | None) -> bool:
+    """Whether istiod's own word on the roots in force is needed, to tell a root replaced by hand from another root."""
+    return step is not None or stage(live, wanted.root) is Stage.OTHER
+
+
+def _put_back(
+    live: Live, wanted: Wanted, step: str | None, in_force: Sequence[x509.Certificate], now: datetime
+) -> Decision:
+    """The Secret was replaced, and istiod has taken nothing of it: no certificate is of the root in it.
+
+    A restart of istiod would put that root into force at once, and a transition would lead away from it.
+    """
+    there, handed_out = _told(live.roots), _told(in_force)
+    if step is None and tuple(in_force) == (wanted.root,):
+        return _fresh(wanted, None, (wanted.root,), now, f"istiod does not hand out the root {there}, but {handed_out}")
+    remedy = "put it back: run this with the root that istiod hands out, and without root_transition"
+    if len(in_force) > 1:
+        remedy = "put its former values back: a root transition was under way"
+    raise MeshError(
+        f"{live.origin} was replaced: it holds the root {there}, and istiod hands out {handed_out}. Do not restart "
+        f"istiod, which would put that root into force and make workloads refuse each other; {remedy}"
+    )
+
+
+def _told(roots: Sequence[x509.Certificate]) -> str:
+    return " and ".join(fingerprint(one) for one in roots)
+
+
 def _refuse_hurry(live: Live, wanted: Wanted, now: datetime) -> None:
     """Workloads take new roots, and certificates of the new authority, when they renew their own: hours later."""
     if live.changed and now < live.changed + wanted.settle:
@@ -159,7 +199,7 @@ def _refuse_hurry(live: Live, wanted: Wanted, now: datetime) -> None:
 
 def _kept_up(live: Live, wanted: Wanted, now_at: Stage, now: datetime) -> Decision:
     """Without a transition: the root is never another one than before."""
-    there = " and ".join(fingerprint(one) for one in live.roots)
+    there = _told(live.roots)
     ours = fingerprint(wanted.root)
     if now_at is Stage.OTHER:
         raise MeshError(

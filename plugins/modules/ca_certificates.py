@@ -18,7 +18,8 @@ description:
   - An intermediate is kept while it is signed by the root, is as the options say and has more than O(renew_before) days
     left. Then it is renewed. Workloads notice nothing of that.
   - A root is never replaced by the way. Where the cluster has another one, the task fails and says which;
-    O(root_transition) moves to the new root in three steps.
+    O(root_transition) moves to the new root in three steps. Only a root in the Secret that istiod does not hand out, put
+    there by hand, gives way to the one that it does hand out.
   - Nothing is written that istiod or the proxies would refuse. Chain, key, validity and usages are verified before.
   - The root's key never leaves the machine that runs the module.
 options:

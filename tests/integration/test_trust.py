@@ -251,26 +251,59 @@ def test_a_move_to_another_root(fleet: Fleet, root: Root) -> None:
     assert ear.written("east") == []
 
 
+def hand_out(fleet: Fleet, namespace: str, text: str) -> None:
+    """Play istiod, which writes the roots that it hands out."""
+    manifest = config_map(namespace, "istio-ca-root-cert", **{"root-cert.pem": text})
+    fleet.kubectl("east", "apply", "-f", "-", stdin=json.dumps(manifest))
+
+
+def play_istiod(fleet: Fleet, namespace: str) -> None:
+    fleet.kubectl("east", "-n", namespace, "create", "deployment", "istiod", "--image=istiod", "--replicas=0")
+
+
+def test_a_root_replaced_by_hand_is_put_back(fleet: Fleet, root: Root) -> None:
+    namespace, foreign = "trust-replaced", new_root()
+    run(fleet, namespace, **root.options).ok()
+    hand_out(fleet, namespace, root.certificate)
+    play_istiod(fleet, namespace)
+    pair = {"ca-cert.pem": foreign.certificate, "ca-key.pem": foreign.key}
+    values = {**pair, "root-cert.pem": foreign.certificate, "cert-chain.pem": foreign.certificate}
+    patch = json.dumps({"stringData": values})
+    fleet.kubectl("east", "-n", namespace, "patch", "secret", "cacerts", "-p", patch)
+    ear = listen(fleet.lab)
+    check, other, step = each(
+        fleet,
+        namespace,
+        {**root.options, "check_mode": True},
+        foreign.options | {"root_transition": "prepare"},
+        new_root().options,
+    )
+    assert (check.outcome, check.changed) == ("ok", True)
+    assert ["put it back" in one.msg and "Do not restart istiod" in one.msg for one in (other, step)] == [True, True]
+    assert real(ear.written("east")) == []
+    back, again = each(fleet, namespace, root.options, root.options)
+    assert f"istiod does not hand out the root {foreign.fingerprint}" in back.data["renewed"]
+    assert names(cacerts(fleet, namespace)["root-cert.pem"]) == [root.fingerprint]
+    assert names(cacerts(fleet, namespace)["cert-chain.pem"])[1] == root.fingerprint
+    assert (again.outcome, again.changed) == ("ok", False)
+
+
 def test_a_step_waits_until_istiod_hands_out_the_roots(fleet: Fleet, root: Root) -> None:
     """Istiod is played by kubectl, which writes what it hands out."""
     namespace, new = "trust-published", new_root()
     run(fleet, namespace, **root.options).ok()
 
-    def hand_out(text: str) -> None:
-        manifest = config_map(namespace, "istio-ca-root-cert", **{"root-cert.pem": text})
-        fleet.kubectl("east", "apply", "-f", "-", stdin=json.dumps(manifest))
-
     quick = {"wait_timeout": 1, "settle_hours": 0, **new.options}
     steps = [{"root_transition": name, **quick} for name in ("prepare", "switch")]
-    hand_out(root.certificate)
-    fleet.kubectl("east", "-n", namespace, "create", "deployment", "istiod", "--image=istiod", "--replicas=0")
+    hand_out(fleet, namespace, root.certificate)
+    play_istiod(fleet, namespace)
     late, refused = each(fleet, namespace, *steps)
     assert late.outcome == refused.outcome == "failed"
     assert late.actions == {f"Secret {namespace}/cacerts": "updated"}
     assert "ISTIO_MULTIROOT_MESH" in late.msg
     assert "holds 1 of 2 roots, 1 in all" in late.msg
     assert f"workloads do not know the root {new.fingerprint} yet" in refused.msg
-    hand_out(root.certificate + new.certificate)
+    hand_out(fleet, namespace, root.certificate + new.certificate)
     prepare, switch = each(fleet, namespace, *steps)
     assert (prepare.changed, prepare.outcome) == (False, "ok")
     assert switch.data["root_state"] == "switched"

@@ -146,11 +146,13 @@ def test_what_was_broken_by_hand_is_named(fleet: Fleet, tmp_path: Path) -> None:
         "MV0201 west Deployment istio-system/istiod",
         "MV0202 west Deployment istio-system/istiod",
         "MV0103 east Namespace istio-system",
-        "MV0402 west ConfigMap istio-system/istio-ca-root-cert",
+        "MV0403 west Secret istio-system/cacerts",
         "MV0301 west Deployment istio-system/istio-eastwestgateway",
         "MV0401 east Secret istio-system/cacerts",
     }
     assert "refuses its token (401)" in run.output
+    assert "the root was replaced: it holds" in run.output
+    assert "put it back: run the playbook certificates" in " ".join(text_of(run).split())
     assert max(map(len, text_of(run).splitlines())) <= 100
 
 

@@ -221,9 +221,29 @@ def lasting(seen: Seen) -> Iterator[Fault]:
 def handed_out(seen: Seen) -> Iterator[Fault]:
     """Workloads trust what istiod writes to the ConfigMap istio-ca-root-cert, not what is in the Secret cacerts."""
     given, published = set(seen.authority.given), set(seen.authority.published)
-    if given and published and given != published:
+    if given != published and given & published:
         where = f"ConfigMap {seen.namespace}/istio-ca-root-cert"
         yield Fault(where, "data[root-cert.pem]", f"it holds {_short(published)}, the Secret cacerts {_short(given)}")
+
+
+@proof(
+    "MV0403",
+    Severity.ERROR,
+    "The given root is the one in force",
+    remedy="put it back: run the playbook certificates with the root that istiod hands out; restart istiod in no case "
+    "before that. Where the new root is meant, put the old one back and move with the playbook root_transition",
+)
+def in_force(seen: Seen) -> Iterator[Fault]:
+    """A root that was replaced in the Secret cacerts by hand is not in force yet: istiod takes no root at once.
+
+    When istiod starts the next time, it signs by that root: workloads then refuse those of the other clusters, and
+    their own neighbours that have older certificates. Each step of a root transition keeps a root that is in force.
+    """
+    given, published = set(seen.authority.given), set(seen.authority.published)
+    if given and published and not given & published:
+        where = f"Secret {seen.namespace}/cacerts"
+        message = f"the root was replaced: it holds {_short(given)}, and istiod hands out {_short(published)}"
+        yield Fault(where, "data[root-cert.pem]", message)
 
 
 def _short(fingerprints: set[str]) -> str:
@@ -246,4 +266,5 @@ PROOFS = (
     east_west,
     lasting,
     handed_out,
+    in_force,
 )

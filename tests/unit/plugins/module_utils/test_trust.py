@@ -140,6 +140,40 @@ def test_a_refusal_names_both_roots() -> None:
     assert authority.fingerprint(NEW.certificate) in str(caught.value)
 
 
+FOREIGN = texts(THIRD)
+
+
+def test_a_root_replaced_by_hand_is_put_back_while_istiod_hands_out_the_wanted_one() -> None:
+    decision = decide(live(FOREIGN), wanted(OLD), None, NOW, in_force=[OLD.certificate])
+    assert decision.texts[ROOT] == BEFORE[ROOT]
+    assert (decision.stage, decision.authority.root) == (Stage.SINGLE, OLD.certificate)
+    assert f"istiod does not hand out the root {authority.fingerprint(THIRD.certificate)}" in decision.renewed
+    assert authority.problems(decision.authority, NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "in_force", "said"),
+    [
+        pytest.param(None, [OLD], "put it back", id="another one is wanted"),
+        pytest.param(None, [OLD, NEW], "put its former values back", id="a move under way"),
+        *[pytest.param(step, [OLD], "put it back", id=step) for step in trust.STEPS],
+        pytest.param("prepare", [NEW], "put it back", id="the wanted one is handed out, and a step asked for"),
+    ],
+)
+def test_nothing_is_moved_from_a_root_replaced_by_hand(step: str | None, in_force: list[Signer], said: str) -> None:
+    with pytest.raises(MeshError, match=said) as caught:
+        decide(live(FOREIGN), wanted(NEW), step, NOW, in_force=[one.certificate for one in in_force])
+    assert "prepare" not in str(caught.value)
+    assert all(authority.fingerprint(one.certificate) in str(caught.value) for one in (THIRD, *in_force))
+
+
+def test_an_istiod_that_has_not_taken_a_step_yet_is_no_reason_to_put_anything_back() -> None:
+    for values in (BEFORE, SWITCHED):
+        with pytest.raises(MeshError, match="root_transition: prepare first"):
+            decide(live(values), wanted(THIRD), None, NOW, in_force=[OLD.certificate])
+    assert decide(live(PREPARED), wanted(NEW), "switch", NOW, in_force=[OLD.certificate]).stage is Stage.SWITCHED
+
+
 @pytest.mark.parametrize("step", trust.STEPS)
 def test_there_is_nothing_to_move_from(step: str) -> None:
     with pytest.raises(MeshError, match="no root to move from"):

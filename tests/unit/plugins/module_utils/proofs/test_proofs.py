@@ -167,9 +167,19 @@ CASES: list[tuple[str, Seen, list[str]]] = [
         ["MV0401 Secret istio-system/cacerts"],
     ),
     (
-        "other roots are handed out",
-        GOOD._replace(authority=AUTHORITY._replace(published=("bb",))),
+        "a root more is given than is handed out",
+        GOOD._replace(authority=AUTHORITY._replace(given=("aa", "bb"))),
         ["MV0402 ConfigMap istio-system/istio-ca-root-cert"],
+    ),
+    (
+        "a root less is given than is handed out",
+        GOOD._replace(authority=AUTHORITY._replace(published=("aa", "bb"))),
+        ["MV0402 ConfigMap istio-system/istio-ca-root-cert"],
+    ),
+    (
+        "the root was replaced by hand",
+        GOOD._replace(authority=AUTHORITY._replace(given=("bb",))),
+        ["MV0403 Secret istio-system/cacerts"],
     ),
     ("no way", GOOD._replace(ways=()), [f"MV0501 {SECRET}"]),
     (
