@@ -98,7 +98,7 @@ EXAMPLES = r"""
     action: DENY
     rules:
       - to:
-          - operation: {paths: [/admin/*], ports: ["8080"]}
+          - operation: {paths: [/admin, /admin/*], ports: ["8080"]}
         when:
           - key: request.auth.claims[groups]
             notValues: [administrators]
@@ -125,7 +125,10 @@ EXAMPLES = r"""
           - source:
               notRemoteIpBlocks: [203.0.113.0/24, 2001:db8::/32]
         to:
-          - operation: {hosts: [intranet.example.com], ports: ["8443"]}
+          - operation:
+              # Clients may name the port along with the host, and a policy takes hosts as they are written.
+              hosts: [intranet.example.com, "intranet.example.com:*"]
+              ports: ["8443"]
 
 - name: Leave the decision to an external authorizer
   meshfleet.istio.authorization_policy:
