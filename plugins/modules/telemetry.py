@@ -84,7 +84,7 @@ EXAMPLES = r"""
     access_logging:
       - providers: [{name: envoy}]
         filter:
-          expression: response.code >= 500 || response.duration > duration("2s")
+          expression: response.code >= 500 || request.duration > duration("2s")
 
 - name: Trace every request of one workload while it is being looked into
   meshfleet.istio.telemetry:

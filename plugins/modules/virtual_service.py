@@ -86,7 +86,7 @@ EXAMPLES = r"""
       - timeout: 5s
         retries:
           attempts: 3
-          perTryTimeout: 1500ms
+          perTryTimeout: 1s
           retryOn: connect-failure,refused-stream,503
         route:
           - destination: {host: payment.shop.svc.cluster.local}

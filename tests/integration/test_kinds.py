@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -16,16 +15,12 @@ import yaml
 from ansible_collections.meshfleet.istio.plugins.module_utils.handlers import camel_case
 from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import ISTIO_KINDS, Kind
 from ansible_collections.meshfleet.istio.plugins.module_utils.options import options
-from ansible_collections.meshfleet.istio.plugins.module_utils.run import HOST, Entry
+from tests.examples import MODULES, PREFIX, Example, entry_of, examples_of, source
 from tests.lab import AuditEvent, Lab
 
 from .mesh import story
 from .playbook import ORDINARY, ROOT, WRITES, Fleet, Result, listen, real
 
-MODULES = {
-    "".join(letter if letter.islower() else f"_{letter.lower()}" for letter in kind).strip("_"): entry
-    for kind, entry in ISTIO_KINDS.items()
-}
 COMMON = frozenset(options("cluster", "object", "apply", "wait"))
 TYPES = {"object": "dict", "array": "list", "string": "str", "integer": "int", "boolean": "bool", "number": "float"}
 AD_HOC = "ansible east -m "
@@ -49,22 +44,6 @@ def fleet(lab: Lab) -> Fleet:
     return story(lab).fleet
 
 
-def source(module: str) -> Any:
-    return importlib.import_module(f"ansible_collections.meshfleet.istio.plugins.modules.{module}")
-
-
-def entry_of(module: str) -> Entry:
-    """What the module hands to whoever runs it."""
-    entries: list[Entry] = []
-    token = HOST.set(entries.append)
-    try:
-        source(module).main()
-    finally:
-        HOST.reset(token)
-    (entry,) = entries
-    return entry
-
-
 def object_task(module: str, called: str, **options: Any) -> dict[str, Any]:
     """A task for an object of the namespace default."""
     return {f"meshfleet.istio.{module}": {"name": called, "namespace": "default", **options}}
@@ -73,39 +52,28 @@ def object_task(module: str, called: str, **options: Any) -> dict[str, Any]:
 # Examples
 
 
-@dataclass(frozen=True)
-class Example:
-    """A task of a module's EXAMPLES, and what it is called in a run of all of them."""
-
-    module: str
-    title: str
-    options: Mapping[str, Any]
-
-    @property
-    def tasks(self) -> Iterator[dict[str, Any]]:
-        identity = {key: self.options[key] for key in ("name", "namespace")}
-        for step in LIFE:
-            yield {
-                "name": json.dumps([self.module, self.title, step]),
-                f"meshfleet.istio.{self.module}": (
-                    identity | {"state": "absent"} if step.startswith("remove") else dict(self.options)
-                ),
-                "check_mode": step == "check",
-                "ignore_errors": True,
-            }
+def life_of(example: Example) -> Iterator[dict[str, Any]]:
+    """The tasks of an example's life."""
+    identity = {key: example.options[key] for key in ("name", "namespace")}
+    for step in LIFE:
+        yield {
+            "name": json.dumps([example.module, example.title, step]),
+            PREFIX + example.module: (
+                identity | {"state": "absent"} if step.startswith("remove") else dict(example.options)
+            ),
+            "check_mode": step == "check",
+            "ignore_errors": True,
+        }
 
 
-def examples_of(module: str) -> list[Example]:
+def renamed_examples(module: str) -> list[Example]:
     """The examples under names that nothing in the mesh has, such as the site's own mesh-wide policies."""
-    tasks = yaml.safe_load(source(module).EXAMPLES)
-    found = []
-    for one in tasks:
-        given = one[f"meshfleet.istio.{module}"]
-        found.append(Example(module, one["name"], given | {"name": f"{given['name']}-example"}))
-    return found
+    return [
+        replace(one, options={**one.options, "name": f"{one.options['name']}-example"}) for one in examples_of(module)
+    ]
 
 
-EXAMPLES = [example for module in sorted(MODULES) for example in examples_of(module)]
+EXAMPLES = [example for module in sorted(MODULES) for example in renamed_examples(module)]
 
 
 @dataclass(frozen=True)
@@ -120,7 +88,7 @@ def lives_of(fleet: Fleet, examples: Sequence[Example], *arguments: str) -> Live
     for name in sorted({str(example.options["namespace"]) for example in examples}):
         fleet.namespace("east", name)
     ear = listen(fleet.lab)
-    run = fleet.play(*(step for example in examples for step in example.tasks), arguments=arguments)
+    run = fleet.play(*(step for example in examples for step in life_of(example)), arguments=arguments)
     results = {tuple(json.loads(result.task)): result for result in run.ok().ours("east")}
     return Lives(results, ear.heard("east"))
 
@@ -142,7 +110,7 @@ def lives(fleet: Fleet) -> Lives:
     return lives_of(fleet, EXAMPLES)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"{example.module}: {example.title}")
+@pytest.mark.parametrize("example", EXAMPLES, ids=str)
 def test_every_example_lives(lives: Lives, example: Example) -> None:
     assert_life(lives, example)
 
@@ -156,12 +124,12 @@ def test_each_example_is_written_once_and_deleted_once(lives: Lives) -> None:
 def outside(fleet: Fleet, lives: Lives) -> Lives:
     """The first example of each module again, each task in a process of its own."""
     assert lives.results  # the same objects, so not at the same time
-    return lives_of(fleet, [examples_of(module)[0] for module in sorted(MODULES)], *ORDINARY)
+    return lives_of(fleet, [renamed_examples(module)[0] for module in sorted(MODULES)], *ORDINARY)
 
 
 @every_module
 def test_an_example_lives_the_same_in_a_process_of_its_own(lives: Lives, outside: Lives, module: str) -> None:
-    example = examples_of(module)[0]
+    example = renamed_examples(module)[0]
     assert_life(outside, example)
     keys = ("changed", "msg", "resources", "warnings", "invocation")
     for step in LIFE:
