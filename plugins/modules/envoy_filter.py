@@ -129,8 +129,8 @@ resources:
   sample:
     - api_version: networking.istio.io/v1alpha3
       kind: EnvoyFilter
-      namespace: shop
-      name: search-rate-limit
+      namespace: istio-ingress
+      name: gateway-buffers
       action: updated
       fields: [spec.priority]
 diff:
@@ -139,8 +139,8 @@ diff:
   elements: dict
   returned: in diff mode
   sample:
-    - before_header: EnvoyFilter shop/search-rate-limit
-      after_header: EnvoyFilter shop/search-rate-limit
+    - before_header: EnvoyFilter istio-ingress/gateway-buffers
+      after_header: EnvoyFilter istio-ingress/gateway-buffers
       before: "spec.priority: 0\n"
       after: "spec.priority: 10\n"
 """

@@ -156,19 +156,19 @@ resources:
     api_version:
       description: API version that the object was written in.
       type: str
-      sample: networking.istio.io/v1
+      sample: apps/v1
     kind:
       description: Kind of the object.
       type: str
-      sample: VirtualService
+      sample: Deployment
     namespace:
       description: Namespace of the object, empty for a cluster-wide kind.
       type: str
-      sample: backend
+      sample: istio-system
     name:
       description: Name of the object.
       type: str
-      sample: cart
+      sample: istiod
     action:
       description: What was (in check mode, would be) done with it.
       type: str
@@ -177,17 +177,17 @@ resources:
       description: Paths of the fields that changed, for an update.
       type: list
       elements: str
-      sample: ["spec.hosts"]
+      sample: ["spec.template.spec.containers[name=discovery].image"]
 diff:
   description: What changes, with the values before and after.
   type: list
   elements: dict
   returned: in diff mode
   sample:
-    - before_header: VirtualService backend/cart
-      after_header: VirtualService backend/cart
-      before: "spec.hosts:\n- cart\n"
-      after: "spec.hosts:\n- cart.mesh.internal\n"
+    - before_header: Deployment istio-system/istiod
+      after_header: Deployment istio-system/istiod
+      before: "spec.template.spec.containers[name=discovery].image: registry.example.com/istio/pilot:1.30.2\n"
+      after: "spec.template.spec.containers[name=discovery].image: registry.example.com/istio/pilot:1.30.3\n"
 """
 
 from ..module_utils.handlers import istio_operator

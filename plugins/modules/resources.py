@@ -132,7 +132,7 @@ resources:
     namespace:
       description: Namespace of the object, empty for a cluster-wide kind.
       type: str
-      sample: backend
+      sample: shop
     name:
       description: Name of the object.
       type: str
@@ -145,17 +145,17 @@ resources:
       description: Paths of the fields that changed, for an update.
       type: list
       elements: str
-      sample: ["spec.hosts"]
+      sample: ["spec.hosts[0]"]
 diff:
   description: What changes, with the values before and after.
   type: list
   elements: dict
   returned: in diff mode
   sample:
-    - before_header: VirtualService backend/cart
-      after_header: VirtualService backend/cart
-      before: "spec.hosts:\n- cart\n"
-      after: "spec.hosts:\n- cart.mesh.internal\n"
+    - before_header: VirtualService shop/cart
+      after_header: VirtualService shop/cart
+      before: "spec.hosts[0]: cart\n"
+      after: "spec.hosts[0]: cart.shop.svc.cluster.local\n"
 """
 
 from ..module_utils.handlers import resources

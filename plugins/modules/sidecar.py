@@ -120,7 +120,7 @@ resources:
     - api_version: networking.istio.io/v1
       kind: Sidecar
       namespace: shop
-      name: default
+      name: checkout
       action: updated
       fields: [spec.outboundTrafficPolicy.mode]
 diff:
@@ -129,8 +129,8 @@ diff:
   elements: dict
   returned: in diff mode
   sample:
-    - before_header: Sidecar shop/default
-      after_header: Sidecar shop/default
+    - before_header: Sidecar shop/checkout
+      after_header: Sidecar shop/checkout
       before: "spec.outboundTrafficPolicy.mode: ALLOW_ANY\n"
       after: "spec.outboundTrafficPolicy.mode: REGISTRY_ONLY\n"
 """

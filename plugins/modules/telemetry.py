@@ -138,20 +138,20 @@ resources:
   sample:
     - api_version: telemetry.istio.io/v1
       kind: Telemetry
-      namespace: istio-system
-      name: mesh-default
+      namespace: shop
+      name: access-log
       action: updated
-      fields: [spec.selector.matchLabels.app]
+      fields: ["spec.accessLogging[0].filter.expression"]
 diff:
   description: What changes, with the values before and after.
   type: list
   elements: dict
   returned: in diff mode
   sample:
-    - before_header: Telemetry istio-system/mesh-default
-      after_header: Telemetry istio-system/mesh-default
-      before: "spec.selector.matchLabels.app: payments\n"
-      after: "spec.selector.matchLabels.app: payment\n"
+    - before_header: Telemetry shop/access-log
+      after_header: Telemetry shop/access-log
+      before: "spec.accessLogging[0].filter.expression: response.code >= 500\n"
+      after: "spec.accessLogging[0].filter.expression: response.code >= 500 || request.duration > duration(\"2s\")\n"
 """
 
 from ..module_utils.handlers import istio_object

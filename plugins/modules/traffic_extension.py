@@ -128,8 +128,8 @@ resources:
   sample:
     - api_version: extensions.istio.io/v1alpha1
       kind: TrafficExtension
-      namespace: istio-ingress
-      name: security-headers
+      namespace: shop
+      name: tenant
       action: updated
       fields: [spec.priority]
 diff:
@@ -138,10 +138,10 @@ diff:
   elements: dict
   returned: in diff mode
   sample:
-    - before_header: TrafficExtension istio-ingress/security-headers
-      after_header: TrafficExtension istio-ingress/security-headers
-      before: "spec.priority: 0\n"
-      after: "spec.priority: 10\n"
+    - before_header: TrafficExtension shop/tenant
+      after_header: TrafficExtension shop/tenant
+      before: "spec.priority: 10\n"
+      after: "spec.priority: 20\n"
 """
 
 from ..module_utils.handlers import istio_object

@@ -184,7 +184,7 @@ resources:
       namespace: shop
       name: reviews
       action: updated
-      fields: [spec.hosts]
+      fields: ["spec.hosts[0]"]
 diff:
   description: What changes, with the values before and after.
   type: list
@@ -193,8 +193,8 @@ diff:
   sample:
     - before_header: VirtualService shop/reviews
       after_header: VirtualService shop/reviews
-      before: "spec.hosts:\n- reviews\n"
-      after: "spec.hosts:\n- reviews.shop.svc.cluster.local\n"
+      before: "spec.hosts[0]: reviews\n"
+      after: "spec.hosts[0]: reviews.shop.svc.cluster.local\n"
 """
 
 from ..module_utils.handlers import istio_object
