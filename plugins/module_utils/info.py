@@ -6,18 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .client import Cluster
+from .control_plane import CONTROL_PLANE_CLUSTERS
 from .errors import ApiError, MeshError
 from .glance import Snapshot, glance
 from .kinds import ISTIO_KINDS, TABLE, Kind, named
 from .manifests import Identity, Manifest
-from .observe import each, resolve
+from .messages import access
+from .observe import WIDE, Listing, each, listed, resolve
 from .report import redacted
 from .task import Result, Task, cluster_label, cluster_of
 from .wait import Target, deadline, wait_ready
 from .wait_for import UNFIT, Condition, condition
-
-_WIDE = 4
-"""From more namespaces than this on, one LIST over all namespaces is cheaper."""
 
 
 def resource_info(task: Task) -> Result:
@@ -33,12 +32,8 @@ def resource_info(task: Task) -> Result:
         until = deadline(params["wait_timeout"])
         targets = _targets(kinds, namespaces, params["name"])
         wait_ready(cluster, targets, until, lambda line: task.progress(f"{name}: {line}"), wanted_of_each)
-    wanted = [
-        (kind, namespace)
-        for kind in kinds
-        for namespace in (namespaces if kind.namespaced and 0 < len(namespaces) <= _WIDE else [None])
-    ]
-    found = each(cluster, lambda one: _listed(cluster, one[0], one[1], params), wanted)
+    wanted = [listing for kind in kinds for listing in _listings(kind, namespaces, params)]
+    found = each(cluster, lambda one: _read(cluster, one), wanted)
     within = set(namespaces)
     objects = [
         _shown(item, params["managed_fields"])
@@ -51,7 +46,7 @@ def resource_info(task: Task) -> Result:
         "changed": False,
         "msg": f"{len(objects)} objects",
         "count": len(objects),
-        "unserved": sorted({_written(kind) for (kind, _in), items in zip(wanted, found, strict=True) if items is None}),
+        "unserved": sorted({_written(one.kind) for one, items in zip(wanted, found, strict=True) if items is None}),
     }
     return result | ({"result": _answer(query, objects)} if query else {"objects": objects})
 
@@ -109,18 +104,30 @@ def _kind(cluster: Cluster, name: str) -> Kind:
     return kinds[api_version, kind]
 
 
-def _listed(cluster: Cluster, kind: Kind, namespace: str | None, params: Mapping[str, Any]) -> list[Manifest] | None:
+def _listings(kind: Kind, namespaces: Sequence[str], params: Mapping[str, Any]) -> list[Listing]:
+    """The fewest LISTs that show what is asked for of a kind."""
+    every = Listing(
+        kind,
+        name=params.get("name"),
+        labels=",".join(params.get("label_selectors") or ()) or None,
+        fields=",".join(params.get("field_selectors") or ()) or None,
+    )
+    if not kind.namespaced or not namespaces:
+        return [every]
+    if len(namespaces) > WIDE:
+        return [every._replace(instead=tuple(namespaces))]
+    return [every._replace(namespace=namespace) for namespace in namespaces]
+
+
+def _read(cluster: Cluster, listing: Listing) -> list[Manifest] | None:
     """The objects, or None for a kind that the cluster does not serve."""
-    named_one = [f"metadata.name={params['name']}"] if params.get("name") else []
-    fields = ",".join([*named_one, *(params.get("field_selectors") or ())])
-    labels = ",".join(params.get("label_selectors") or ())
     try:
-        return cluster.list(kind, namespace, fields=fields or None, labels=labels or None)[0]
+        return listed(cluster, listing)
     except ApiError as error:
-        if error.unknown_kind:
-            return None
         if error.code == 400:
-            raise MeshError(f"{kind.kind}: the server refuses the selectors: {error.message}") from error
+            raise MeshError(f"{listing.kind.kind}: the server refuses the selectors: {error.message}") from error
+        if error.code == 403 and listing.kind.namespaced and not listing.namespace and not listing.instead:
+            raise MeshError(f"{access(error)}, or name the namespaces to read in namespaces") from error
         raise
 
 
@@ -145,9 +152,9 @@ def _query(text: str | None) -> Any:
         raise MeshError(f"query is no JMESPath expression: {' '.join(str(error).split())}") from error
 
 
-def _answer(query: Any, objects: list[Manifest]) -> Any:
+def _answer(query: Any, found: Any) -> Any:
     try:
-        return query.search(objects)
+        return query.search(found)
     except UNFIT as error:
         raise MeshError(f"query cannot be answered: {' '.join(str(error).split())}") from error
 
@@ -161,13 +168,15 @@ _HOOKS = tuple(
 
 
 def mesh_info(task: Task) -> Result:
-    """A cluster's mesh at a glance: the module C(mesh_info)."""
+    """A cluster's mesh at a glance, as it is or as a query shapes it: the module C(mesh_info)."""
+    query = _query(task.params.get("query"))
     cluster = cluster_of(task)
-    seen = read_mesh(cluster)
+    seen = _with_roots(cluster, read_mesh(cluster))
     counts = each(cluster, lambda kind: _count(cluster, kind), list(ISTIO_KINDS.values()))
     served = {kind: number for kind, number in zip(ISTIO_KINDS, counts, strict=True) if number is not None}
     found = glance(seen._replace(counts=served))
-    return {"changed": False, "msg": _summary(found), "mesh": found}
+    result: Result = {"changed": False, "msg": _summary(found)}
+    return result | ({"result": _answer(query, found)} if query else {"mesh": found})
 
 
 def read_mesh(cluster: Cluster, remotes_in: str | None = None) -> Snapshot:
@@ -200,6 +209,17 @@ def read_mesh(cluster: Cluster, remotes_in: str | None = None) -> Snapshot:
         config_maps=[item for items in configs for item in items],
         authorities=[item for items in authorities for item in items],
     )
+
+
+def _with_roots(cluster: Cluster, seen: Snapshot) -> Snapshot:
+    """The snapshot of a cluster without an istiod, with the roots that the istiod of another one hands out there."""
+    if seen.istiods:
+        return seen
+    annotated = [one["metadata"] for one in seen.namespaces]
+    homes = [one["name"] for one in annotated if CONTROL_PLANE_CLUSTERS in (one.get("annotations") or {})]
+    published = "metadata.name=istio-ca-root-cert"
+    roots = each(cluster, lambda home: cluster.list(_CONFIG_MAP, home, fields=published)[0], homes or ["istio-system"])
+    return seen._replace(config_maps=[item for items in roots for item in items])
 
 
 def _count(cluster: Cluster, kind: Kind) -> int | None:

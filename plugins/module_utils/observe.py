@@ -14,7 +14,7 @@ from .kinds import Kind, from_definition, known
 from .manifests import SCOPE_LABEL, Identity, Manifest, identity
 from .plan import Goal
 
-_WIDE = 4
+WIDE = 4
 """From more namespaces than this on, one LIST over all namespaces is cheaper."""
 
 _FEW = 8
@@ -26,7 +26,10 @@ Result = TypeVar("Result")
 
 
 class Listing(NamedTuple):
-    """One LIST: of one object (C(name)), of what carries C(labels), or of all; without C(namespace), everywhere."""
+    """One LIST: of one object (C(name)), of what fits selectors (C(labels), C(fields)), or of all.
+
+    Without C(namespace), everywhere.
+    """
 
     kind: Kind
     namespace: str | None = None
@@ -34,6 +37,13 @@ class Listing(NamedTuple):
     labels: str | None = None
     instead: tuple[str, ...] = ()
     """Namespaces to list one by one where the user may not list them all."""
+    fields: str | None = None
+
+    @property
+    def selectors(self) -> dict[str, str | None]:
+        """What C(Cluster.list) is told besides the place."""
+        named = [f"metadata.name={self.name}"] if self.name else []
+        return {"fields": ",".join([*named, *([self.fields] if self.fields else [])]) or None, "labels": self.labels}
 
 
 KindKey = tuple[str, str]
@@ -103,7 +113,7 @@ def listings(goals: Iterable[Goal]) -> list[Listing]:
         wanted[goal.kind][metadata.get("namespace") or ""].append(metadata["name"])
     result: list[Listing] = []
     for kind, namespaces in wanted.items():
-        if len(namespaces) > _WIDE:
+        if len(namespaces) > WIDE:
             result.append(Listing(kind, instead=tuple(namespaces)))
             continue
         for namespace, names in namespaces.items():
@@ -138,7 +148,7 @@ def observe(cluster: Cluster, wanted: Sequence[Listing]) -> Observed:
     # The first request alone: a cluster that cannot be reached is found out once, not once per connection.
     for listing, items in zip(
         wanted,
-        [*(_items(cluster, one) for one in wanted[:1]), *each(cluster, lambda one: _items(cluster, one), wanted[1:])],
+        [*(listed(cluster, one) for one in wanted[:1]), *each(cluster, lambda one: listed(cluster, one), wanted[1:])],
         strict=True,
     ):
         if items is None:
@@ -149,15 +159,16 @@ def observe(cluster: Cluster, wanted: Sequence[Listing]) -> Observed:
     return Observed(found, kinds, frozenset(unserved))
 
 
-def _items(cluster: Cluster, listing: Listing) -> list[Manifest] | None:
+def listed(cluster: Cluster, listing: Listing) -> list[Manifest] | None:
+    """What the LIST shows; None when the cluster does not serve the kind. Raises ApiError, Unreachable."""
+    kind, selectors = listing.kind, listing.selectors
     try:
-        fields = f"metadata.name={listing.name}" if listing.name else None
-        return cluster.list(listing.kind, listing.namespace, fields=fields, labels=listing.labels)[0]
+        return cluster.list(kind, listing.namespace, **selectors)[0]
     except ApiError as error:
         if error.unknown_kind:
             return None
         if error.code == 403 and listing.instead:
-            return [item for name in listing.instead for item in cluster.list(listing.kind, name)[0]]
+            return [item for name in listing.instead for item in cluster.list(kind, name, **selectors)[0]]
         raise
 
 

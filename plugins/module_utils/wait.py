@@ -271,7 +271,16 @@ def _passing(error: MeshError) -> bool:
 
 def _listed(watching: _Watching, turn: _Turn) -> _Turn:
     group, judge = turn.group, watching.judge
-    items, version = watching.cluster.list(group.kind, group.namespace, fields=group.fields)
+    try:
+        items, version = watching.cluster.list(group.kind, group.namespace, fields=group.fields)
+    except ApiError as error:
+        if not error.unknown_kind:
+            raise
+        names = ", ".join(map(str, group.wanted))
+        raise MeshError(
+            f"{names} cannot be waited for: the cluster does not serve {group.kind.api_version} {group.kind.kind}; "
+            f"install the CustomResourceDefinition of that kind first"
+        ) from error
     news: News = {key: Finding(judge.absent) if judge.absent else None for key in group.wanted}
     news |= {key: judge.present(item) for item in items if (key := identity(item)) in group.wanted}
     watching.news.put(news)

@@ -12,17 +12,32 @@ description:
   - Tells what is installed and in what state (control planes with revision and version, gateways with their addresses,
     webhooks, networks, injected namespaces, remote clusters, the root certificate, numbers of Istio's objects).
   - Changes nothing. A cluster without a mesh is no failure.
+options:
+  query:
+    description:
+      - A JMESPath expression over what was found (RV(mesh)). Only its answer is returned.
+      - Without it, all of RV(mesh).
+    type: str
+    version_added: "0.1.0"
 extends_documentation_fragment:
   - meshfleet.istio.attributes.reader
   - meshfleet.istio.cluster
 seealso:
   - module: meshfleet.istio.resource_info
+  - name: JMESPath
+    description: The language of O(query).
+    link: https://jmespath.org/specification.html
 """
 
 EXAMPLES = r"""
 - name: Look at the mesh
   meshfleet.istio.mesh_info:
   register: told
+
+- name: Ask for the addresses of one gateway only
+  meshfleet.istio.mesh_info:
+    query: "gateways[?name == 'istio-ingressgateway'].addresses[]"
+  register: addresses
 
 - name: Show which version runs where
   ansible.builtin.debug:
@@ -55,7 +70,7 @@ msg:
 mesh:
   description: What was found.
   type: dict
-  returned: success
+  returned: success, without a query
   contains:
     installed:
       description: Whether there is a control plane.
@@ -115,13 +130,18 @@ mesh:
       description: Number of objects of each of Istio's kinds that is served.
       type: dict
       sample: {VirtualService: 4, Gateway: 2}
+result:
+  description: The answer to O(query).
+  type: raw
+  returned: success, with a query
+  sample: [192.0.2.7]
 """
 
 from ..module_utils.info import mesh_info
 from ..module_utils.options import options
 from ..module_utils.run import run
 
-SPEC = options("cluster")
+SPEC = options("cluster") | {"query": {"type": "str"}}
 
 
 def main() -> None:

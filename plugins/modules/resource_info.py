@@ -20,7 +20,9 @@ options:
     type: list
     elements: str
   namespaces:
-    description: Namespaces to read. Without it, all that may be read. Objects of cluster-wide kinds are always read.
+    description:
+      - Namespaces to read. Objects of cluster-wide kinds are always read.
+      - Without it, all namespaces, and a user who may not list in all of them is refused.
     type: list
     elements: str
   name:
@@ -82,13 +84,15 @@ EXAMPLES = r"""
 - name: Find the policies that let everyone in
   meshfleet.istio.resource_info:
     kinds: [AuthorizationPolicy]
-    query: "[?spec.action == 'ALLOW' && spec.rules[?!from]].{namespace: metadata.namespace, name: metadata.name}"
+    query: >-
+      [?(!spec.action || spec.action == 'ALLOW') && spec.rules[?!from]]
+      .{namespace: metadata.namespace, name: metadata.name}
   register: open_policies
 
-- name: Count what this collection manages
+- name: Count which of Istio's objects this collection manages, in any scope or in none
   meshfleet.istio.resource_info:
-    label_selectors: [meshfleet.io/scope]
-    query: length(@)
+    managed_fields: true
+    query: "length([?metadata.managedFields[?manager == 'meshfleet']])"
 
 - name: List pods that do not run
   meshfleet.istio.resource_info:

@@ -18,6 +18,9 @@ from .playbook import ORDINARY, ROOT, Fleet, Result, config_map, fleet_of, liste
 
 PATHS = {"in-process": (), "ordinary": ORDINARY}
 NAMESPACE = "info"
+MANY = [f"info-{number}" for number in range(5)]
+"""More namespaces than are read one by one where one LIST shows them all."""
+READER = "reader-of-five"
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +32,10 @@ def fleet(lab: Lab) -> Fleet:
         one["metadata"]["labels"] = {"of": "info", "name": one["metadata"]["name"]}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hidden", "namespace": NAMESPACE}}
     fleet.resources([*objects, {**secret, "stringData": {"key": "nobody-may-read-this"}}]).ok()
+    for name in MANY:
+        fleet.namespace("east", name)
+        fleet.kubectl("east", "create", "rolebinding", READER, "-n", name, "--clusterrole=view", f"--user={READER}")
+    fleet.resources([config_map(name, "here", value=name) for name in MANY]).ok()
     return fleet
 
 
@@ -40,6 +47,7 @@ def reads() -> list[dict[str, Any]]:
         task("resource_info", query="[?"),
         task("resource_info", kinds=["ConfigMap"], query="sum([].metadata.name)", **here),
         task("resource_info", kinds=["Pod"], field_selectors=["spec.colour=red"]),
+        task("mesh_info", query="[?"),
     ]
     return [
         task("resource_info", kinds=["ConfigMap"], **here),
@@ -50,6 +58,7 @@ def reads() -> list[dict[str, Any]]:
         task("resource_info"),
         task("resource_info", kinds=["GatewayClass", "apiregistration.k8s.io/v1/APIService"], name="v1."),
         task("mesh_info"),
+        task("mesh_info", query="gateways[].name"),
         *({**one, "ignore_errors": True} for one in failing),
     ]
 
@@ -73,7 +82,7 @@ def test_both_paths_tell_the_same(results: dict[str, list[Result]]) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_objects_are_found_by_kind_selector_and_query(results: dict[str, list[Result]], path: str) -> None:
-    both, values, owned, second, secret, istio, other, _mesh, *_failed = (one.data for one in results[path])
+    both, values, owned, second, secret, istio, other, _mesh, gateways, *_failed = (one.data for one in results[path])
     assert [item["metadata"]["name"] for item in both["objects"]] == ["a", "b"]
     assert "managedFields" not in both["objects"][0]["metadata"]
     assert (both["count"], both["changed"], both["msg"]) == (2, False, "2 objects")
@@ -85,6 +94,7 @@ def test_objects_are_found_by_kind_selector_and_query(results: dict[str, list[Re
     assert istio["unserved"] == []
     assert other["unserved"] == ["gateway.networking.k8s.io/v1/GatewayClass"]
     assert [item["metadata"]["name"] for item in other["objects"]] == ["v1."]
+    assert (gateways["result"], "mesh" in gateways) == (["istio-ingressgateway"], False)
 
 
 def test_a_mesh_is_told_as_it_is(results: dict[str, list[Result]], fleet: Fleet) -> None:
@@ -102,12 +112,75 @@ def test_a_mesh_is_told_as_it_is(results: dict[str, list[Result]], fleet: Fleet)
 
 
 def test_what_cannot_be_read_is_named(results: dict[str, list[Result]]) -> None:
-    kind, served, parsed, answered, selector = (one.msg for one in results["in-process"][8:])
+    kind, served, parsed, answered, selector, of_mesh = (one.msg for one in results["in-process"][9:])
     assert kind.startswith("east: kinds names Nothing, which is not known; write it with its version")
     assert "does not serve nothing.example.com/v1 Nothing" in served
     assert parsed.startswith("east: query is no JMESPath expression: ")
     assert answered.startswith("east: query cannot be answered: ")
     assert selector.startswith("east: Pod: the server refuses the selectors: ")
+    assert of_mesh == parsed
+
+
+def limited(**options: Any) -> dict[str, Any]:
+    """What a user sees who may read some namespaces only."""
+    return task("resource_info", kinds=["ConfigMap"], impersonate_user=READER, **options)
+
+
+# What each of them says, and the beginning of why it fails.
+WAITS = {
+    "there": task("resource_info", kinds=["ConfigMap"], namespaces=[NAMESPACE], name="a", wait=True),
+    "true": task(
+        "resource_info",
+        kinds=["ConfigMap"],
+        namespaces=[NAMESPACE],
+        name="a",
+        wait=True,
+        wait_for="data.value == 'a'",
+        query="[].data.value",
+    ),
+    "never there": task(
+        "resource_info", kinds=["ConfigMap"], namespaces=[NAMESPACE], name="c", wait=True, wait_timeout=1
+    ),
+    "never true": task(
+        "resource_info",
+        kinds=["ConfigMap"],
+        namespaces=[NAMESPACE],
+        name="a",
+        wait=True,
+        wait_timeout=1,
+        wait_for="data.value == 'b'",
+    ),
+    "unserved": task("resource_info", kinds=["GatewayClass"], name="a", wait=True),
+    "five namespaces": limited(namespaces=MANY, name="here", query="[].data.value"),
+    "four namespaces": limited(namespaces=MANY[1:], label_selectors=["none=here"]),
+    "everywhere": limited(),
+}
+REFUSED = {
+    "never there": "east: ConfigMap info/c is not ready: does not exist. Gave up after 1 s (wait_timeout)",
+    "never true": "east: ConfigMap info/a is not ready: wait_for data.value == 'b' is not true, data.value is a",
+    "unserved": "east: GatewayClass a cannot be waited for: the cluster does not serve gateway.networking.k8s.io/v1",
+    "everywhere": f'east: forbidden: User "{READER}" cannot list resource "configmaps"',
+}
+
+
+@pytest.fixture(scope="module", params=PATHS)
+def waits(fleet: Fleet, request: pytest.FixtureRequest) -> dict[str, Result]:
+    tasks = ({**one, "ignore_errors": True} for one in WAITS.values())
+    run = fleet.play(*tasks, arguments=PATHS[request.param]).ok()
+    return dict(zip(WAITS, run.ours("east"), strict=True))
+
+
+def test_one_waits_for_what_is_read_and_is_told_what_is_not_there(waits: dict[str, Result]) -> None:
+    told = {name: one.msg for name, one in waits.items() if one.outcome != "ok"}
+    assert {name: text[: len(REFUSED[name])] for name, text in told.items()} == REFUSED
+    assert waits["there"].data["objects"][0]["data"] == {"value": "a"}
+    assert waits["true"].data["result"] == ["a"]
+
+
+def test_who_may_read_some_namespaces_reads_them_however_many(waits: dict[str, Result]) -> None:
+    assert waits["five namespaces"].data["result"] == MANY
+    assert waits["four namespaces"].data["objects"] == []
+    assert waits["everywhere"].msg.endswith("or name the namespaces to read in namespaces")
 
 
 def test_a_cluster_without_a_mesh_is_told_so(fleet: Fleet, make_lab: Any) -> None:
@@ -116,6 +189,19 @@ def test_a_cluster_without_a_mesh_is_told_so(fleet: Fleet, make_lab: Any) -> Non
     glance, objects = (one.data for one in run.ours("solo"))
     assert (glance["msg"], glance["mesh"]["installed"], glance["mesh"]["counts"]) == ("no control plane", False, {})
     assert len(objects["unserved"]) == 15
+
+
+def test_a_cluster_without_an_istiod_tells_the_root_that_another_ones_gave_it(fleet: Fleet, make_lab: Any) -> None:
+    remote = fleet_of(make_lab())
+    remote.namespace("solo", "of-the-mesh")
+    remote.kubectl("solo", "annotate", "namespace", "of-the-mesh", "topology.istio.io/controlPlaneClusters=east")
+    root = fleet.get("east", "configmap", "-n", "istio-system", "istio-ca-root-cert")["data"]
+    published = config_map("of-the-mesh", "istio-ca-root-cert", **root)
+    remote.kubectl("solo", "apply", "-f", "-", stdin=json.dumps(published))
+    ask = task("mesh_info", query="root_certificate")
+    (there,) = remote.play(ask, hosts={"solo": {}}).ok().ours("solo")
+    assert there.data["result"] == fleet.play(ask).ok().only().data["result"]
+    assert there.data["result"]["source"] == "istiod"
 
 
 def test_thousands_of_objects_come_in_pages(fleet: Fleet) -> None:
