@@ -121,11 +121,19 @@ def parse(definition: Any, origin: str = "definition") -> list[Manifest]:
 
     Raises MeshError that says which document is wrong and why.
     """
-    found: list[Manifest] = []
+    return [_checked(plain(document), where) for where, document in _numbered(definition, origin)]
+
+
+def check_shape(definition: Any, origin: str) -> None:
+    """Raises what C(parse) would, for documents that come from a file which C(parse) is not told of."""
+    for where, document in _numbered(definition, origin):
+        _checked(document, where)
+
+
+def _numbered(definition: Any, origin: str) -> Iterator[tuple[str, Any]]:
+    """Each document after what errors call it."""
     for position, document in enumerate(_unfold(definition, origin), 1):
-        where = f"{origin}, document {position}" if position > 1 else origin
-        found.append(_checked(plain(document), where))
-    return found
+        yield (f"{origin}, document {position}" if position > 1 else origin), document
 
 
 def _unfold(definition: Any, origin: str) -> Iterator[Any]:

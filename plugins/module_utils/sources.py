@@ -13,12 +13,20 @@ _ENDINGS = (".yaml", ".yml", ".json", ".j2")
 
 
 def manifests_in(
-    paths: str | Sequence[str], find: Callable[[str], str], read: Callable[[str], str]
+    paths: str | Sequence[str],
+    find: Callable[[str], str],
+    read: Callable[[str], str],
+    check: Callable[[object, str], None] = lambda _documents, _file: None,
 ) -> Iterator[object]:
-    """The documents of all files, files of a folder or glob by name. Raises MeshError that names the file."""
+    """The documents of all files, files of a folder or glob by name. Raises MeshError that names the file.
+
+    C(check) is given the documents of each file with its name: whoever gets them later does not know it.
+    """
     for path in [paths] if isinstance(paths, str) else paths:
         for file in _files(path, find):
-            yield from documents(read(file), file)
+            found = list(documents(read(file), file))
+            check(found, file)
+            yield from found
 
 
 def _files(path: str, find: Callable[[str], str]) -> list[str]:

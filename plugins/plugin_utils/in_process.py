@@ -26,7 +26,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.meshfleet.istio.plugins.module_utils import credentials, kubeconfig
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
-from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import yaml_loader
+from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import check_shape, yaml_loader
 from ansible_collections.meshfleet.istio.plugins.module_utils.run import HOST, Entry, perform
 from ansible_collections.meshfleet.istio.plugins.module_utils.sources import manifests_in
 from ansible_collections.meshfleet.istio.plugins.module_utils.task import Task, visible
@@ -130,14 +130,16 @@ class ActionModule(ActionBase):
         if not sources:
             return args
         read = {"src": self._read, "template": lambda path: self._templated(path, variables)}
+        checked = {} if self._name == "istio_operator" else {"check": check_shape}
         try:
             found = [
                 document
                 for key, paths in sources.items()
-                for document in manifests_in(paths, partial(self._find, key), read[key])
+                for document in manifests_in(paths, partial(self._find, key), read[key], **checked)
             ]
         except MeshError as error:
-            raise AnsibleActionFail(f"{variables.get('inventory_hostname')}: {error} Nothing was applied.") from error
+            said = f"{variables.get('inventory_hostname')}: {str(error).rstrip('.')}. Nothing was applied."
+            raise AnsibleActionFail(said) from error
         definition = args.pop("definition", None) or []
         return {**args, "definition": [*(definition if isinstance(definition, list) else [definition]), *found]}
 

@@ -222,9 +222,12 @@ def test_missing_file_is_named(fleet: Fleet) -> None:
         {**task("resources", src=["/nowhere/at-all.yml"]), "ignore_errors": True},
         {**task("resources", src=[str(DATA / "*.none")]), "ignore_errors": True},
         {**task("resources", src=["nowhere.yml"]), "ignore_errors": True},
+        {**task("resources", src=["nameless.yml"]), "ignore_errors": True},
+        files={"nameless.yml": "kind: A\napiVersion: v1\nmetadata: {name: a}\n---\nkind: B\napiVersion: v1\n"},
     ).ok()
-    missing, unmatched, unfound = run.ours("east")
+    missing, unmatched, unfound, nameless = run.ours("east")
     assert "file /nowhere/at-all.yml does not exist" in missing.msg
     assert "no file matches" in unmatched.msg
     assert "nowhere.yml" in unfound.msg
-    assert all("Nothing was applied" in result.msg for result in (missing, unmatched, unfound))
+    assert "/nameless.yml, document 2 (B): metadata.name is missing. Nothing" in nameless.msg
+    assert all(". Nothing was applied." in one.msg for one in (missing, unmatched, unfound, nameless))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
+from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import check_shape
 from ansible_collections.meshfleet.istio.plugins.module_utils.sources import manifests_in
 
 
@@ -57,6 +58,15 @@ def test_what_is_not_there_is_named(folder: Path, path: str, message: str) -> No
     with pytest.raises(MeshError) as missing:
         found(folder, path)
     assert str(missing.value) == message
+
+
+def test_the_document_that_is_no_manifest_is_named_with_its_file(folder: Path) -> None:
+    good = '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}'
+    (folder / "good.yaml").write_text(good, encoding="utf-8")
+    (folder / "bad.yaml").write_text(f"{good}\n---\n# none\n---\n{good}\n---\nkind: X\n", encoding="utf-8")
+    path = [str(folder / name) for name in ("good.yaml", "bad.yaml")]
+    with pytest.raises(MeshError, match=r"/bad\.yaml, document 3: apiVersion is missing"):
+        list(manifests_in(path, str, lambda name: Path(name).read_text(encoding="utf-8"), check_shape))
 
 
 def test_the_file_that_is_no_yaml_is_named(folder: Path) -> None:
