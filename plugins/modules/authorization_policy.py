@@ -30,12 +30,13 @@ options:
         C(ipBlocks), C(remoteIpBlocks) or C(requestPrincipals). C(to) has C(operation) with C(hosts), C(ports),
         C(methods) or C(paths). C(when) has conditions with C(key), and C(values) or C(notValues).
       - Each of the lists also has its opposite, such as C(notPaths).
-      - An empty rule C({}) fits every request; without rules, none fits.
+      - An empty rule C({}) fits every request. Without it, no request fits.
     type: list
     elements: dict
   provider:
     description:
       - The external authorizer of O(action=CUSTOM), by the C(name) that it has in the mesh's C(extensionProviders).
+      - Without it, O(action=CUSTOM) has nobody to ask and is refused; other actions ask nobody.
     type: dict
   selector:
     description:
@@ -46,12 +47,14 @@ options:
     description:
       - Gateways, services or service entries that are protected instead of pods, each with C(group), C(kind) and
         C(name).
-      - This is how gateways of the Gateway API and waypoints are chosen.
+      - This is how gateways of the Gateway API and waypoints are chosen. Without it, O(selector) says which pods.
     type: list
     elements: dict
     aliases: [targetRefs]
   target_ref:
-    description: One target, as an older form of O(target_refs) that Istio still reads.
+    description:
+      - One target, as an older form of O(target_refs) that Istio still reads.
+      - Without it, O(target_refs) or O(selector) says what is meant.
     type: dict
     aliases: [targetRef]
 extends_documentation_fragment:
@@ -130,12 +133,12 @@ EXAMPLES = r"""
               hosts: [intranet.example.com, "intranet.example.com:*"]
               ports: ["8443"]
 
-- name: Leave the decision to an external authorizer
+- name: Leave the decision of a waypoint to an external authorizer
   meshfleet.istio.authorization_policy:
     name: opa
     namespace: orders
-    selector:
-      matchLabels: {app: orders}
+    target_refs:
+      - {group: gateway.networking.k8s.io, kind: Gateway, name: waypoint}
     action: CUSTOM
     provider: {name: opa}
     rules:

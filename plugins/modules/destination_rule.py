@@ -23,12 +23,15 @@ options:
       - C(loadBalancer) (C(simple), C(consistentHash), C(localityLbSetting)), C(connectionPool), C(outlierDetection),
         C(tls) and others, for all of the service.
       - C(portLevelSettings) has them for single ports and replaces the rest there.
+      - Without it, the endpoint with the fewest requests under way is called, mutual TLS is used where the endpoint has
+        a sidecar, and nothing is limited or ejected.
     type: dict
     aliases: [trafficPolicy]
   subsets:
     description:
       - Groups of endpoints that routes can name, each with a C(name), the C(labels) of its pods and, where it
         differs, a C(trafficPolicy) of its own.
+      - Without it, routes can name the service as a whole only.
     type: list
     elements: dict
   workload_selector:
@@ -111,11 +114,14 @@ EXAMPLES = r"""
         consistentHash:
           httpCookie: {name: cart, ttl: 1h}
 
-- name: Originate TLS to a host outside the mesh, for callers of its port 80
+- name: Originate TLS to a host outside the mesh, for callers of its port 80, in the egress gateway alone
   meshfleet.istio.destination_rule:
     name: api-partner
     namespace: egress
     destination_host: api.partner.example
+    workload_selector:
+      matchLabels: {istio: egressgateway}
+    export_to: ["."]
     traffic_policy:
       portLevelSettings:
         - port: {number: 80}

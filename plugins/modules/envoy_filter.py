@@ -21,6 +21,7 @@ options:
         C(proxy)), C(patch) which C(operation) with which C(value).
       - Operations are C(MERGE), C(ADD), C(REMOVE), C(INSERT_FIRST), C(INSERT_BEFORE), C(INSERT_AFTER), C(REPLACE) and
         C(MERGE_AND_REPLACE_LIST).
+      - Without it, nothing is changed.
     type: list
     elements: dict
     aliases: [configPatches]
@@ -36,7 +37,8 @@ options:
   target_refs:
     description:
       - Gateways, services or service entries that are meant instead of pods, each with C(group), C(kind) and C(name).
-      - This is how gateways of the Gateway API and waypoints are chosen.
+      - This is how gateways of the Gateway API and waypoints are chosen. Without it, O(workload_selector) says which
+        pods.
     type: list
     elements: dict
     aliases: [targetRefs]
@@ -80,12 +82,12 @@ EXAMPLES = r"""
               filter_enforced:
                 default_value: {numerator: 100, denominator: HUNDRED}
 
-- name: Bound the memory of a connection at the gateway
+- name: Bound the memory of a connection at a gateway of the Gateway API
   meshfleet.istio.envoy_filter:
     name: gateway-buffers
     namespace: istio-ingress
-    workload_selector:
-      labels: {istio: ingressgateway}
+    target_refs:
+      - {group: gateway.networking.k8s.io, kind: Gateway, name: shop}
     priority: 10
     config_patches:
       - applyTo: LISTENER

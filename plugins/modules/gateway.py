@@ -26,6 +26,7 @@ options:
         C(ISTIO_MUTUAL). C(credentialName) is the Secret, in the namespace of the gateway's pods, that holds the
         certificate.
       - HTTP routes work behind C(HTTPS), not behind C(TLS), which is handed on as bytes.
+      - Without it, istiod refuses the gateway.
     type: list
     elements: dict
 extends_documentation_fragment:
@@ -70,7 +71,7 @@ EXAMPLES = r"""
         hosts: [partners/api.example.com]
         tls: {mode: MUTUAL, credentialName: partners-mtls}
 
-- name: Leave TLS to the workload
+- name: Leave TLS to the workload, and open a TCP port for what is no TLS
   meshfleet.istio.gateway:
     name: vault
     namespace: vault
@@ -79,6 +80,8 @@ EXAMPLES = r"""
       - port: {number: 443, name: tls, protocol: TLS}
         hosts: [vault.example.com]
         tls: {mode: PASSTHROUGH}
+      - port: {number: 8201, name: tcp-cluster, protocol: TCP}
+        hosts: ["*"]
 
 - name: Let the clusters of other networks reach every service of this one
   meshfleet.istio.gateway:

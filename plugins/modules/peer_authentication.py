@@ -18,12 +18,13 @@ options:
     description:
       - C(mode) is C(STRICT) (mutual TLS only), C(PERMISSIVE) (either), C(DISABLE) (plain text only) or C(UNSET),
         which leaves it to the wider one.
-      - Without any, C(PERMISSIVE).
+      - Without it, what the wider one says, and C(PERMISSIVE) where none does.
     type: dict
   port_level_mtls:
     description:
       - Modes of single ports, each under the number of the pod's port, with a C(mode) as in O(mtls). Needs
         O(selector).
+      - Without it, O(mtls) is for all ports.
     type: dict
     aliases: [portLevelMtls]
   selector:

@@ -20,11 +20,15 @@ options:
       - Without it, as many as its CPU limit or request allows for.
     type: int
   environment_variables:
-    description: Variables in the environment of the proxy, such as those that begin with C(ISTIO_META_).
+    description:
+      - Variables in the environment of the proxy, such as those that begin with C(ISTIO_META_), which istiod is told.
+      - Without it, those that a wider proxy config or the mesh's C(defaultConfig) sets.
     type: dict
     aliases: [environmentVariables]
   image:
-    description: The proxy's image; C(imageType) is C(default), C(distroless) or C(debug).
+    description:
+      - The proxy's image; C(imageType) is C(default), C(distroless) or C(debug).
+      - Without it, what a wider proxy config or the mesh's C(defaultConfig) says.
     type: dict
   selector:
     description:

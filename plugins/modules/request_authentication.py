@@ -19,6 +19,7 @@ options:
         as a bearer token, and the parameter C(access_token).
       - C(forwardOriginalToken) hands the token on to the workload, C(outputClaimToHeaders) single claims,
         C(outputPayloadToHeader) all of them.
+      - Without it, no token is looked at.
     type: list
     elements: dict
     aliases: [jwtRules]
@@ -30,12 +31,14 @@ options:
   target_refs:
     description:
       - Gateways, services or service entries that are meant instead of pods, each with C(group), C(kind) and C(name).
-      - This is how gateways of the Gateway API and waypoints are chosen.
+      - This is how gateways of the Gateway API and waypoints are chosen. Without it, O(selector) says which pods.
     type: list
     elements: dict
     aliases: [targetRefs]
   target_ref:
-    description: One target, as an older form of O(target_refs) that Istio still reads.
+    description:
+      - One target, as an older form of O(target_refs) that Istio still reads.
+      - Without it, O(target_refs) or O(selector) says what is meant.
     type: dict
     aliases: [targetRef]
 extends_documentation_fragment:

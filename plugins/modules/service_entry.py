@@ -17,12 +17,15 @@ options:
     type: list
     elements: str
   addresses:
-    description: Virtual addresses of the hosts, or CIDR ranges where O(resolution) is V(NONE) or V(STATIC).
+    description:
+      - Virtual addresses of the hosts, or CIDR ranges where O(resolution) is V(NONE) or V(STATIC).
+      - Without it, HTTP and TLS are known by the host that they name, and other TCP by its port, whatever the address.
     type: list
     elements: str
   ports:
     description:
       - Ports, each with C(number), C(name), C(protocol) and, where the endpoints listen elsewhere, C(targetPort).
+      - Without it, the hosts are known but have no port that they could be called at.
     type: list
     elements: dict
   location:
@@ -43,16 +46,20 @@ options:
     description:
       - Endpoints, each with an C(address) and, where needed, C(ports) (by the names of O(ports)), C(labels),
         C(locality), C(network), C(weight) and C(serviceAccount).
+      - Without it, what O(workload_selector) selects, and for V(DNS) the hosts themselves.
     type: list
     elements: dict
   workload_selector:
     description:
       - Workload entries and pods of this namespace that are the endpoints, as C(labels). Not together with
         O(endpoints).
+      - Without it, O(endpoints).
     type: dict
     aliases: [workloadSelector]
   subject_alt_names:
-    description: Names of which the server's certificate must carry one.
+    description:
+      - Names of which the server's certificate must carry one, unless a destination rule names others.
+      - Without it, those of the endpoints' service accounts, and where a destination rule originates TLS the host.
     type: list
     elements: str
     aliases: [subjectAltNames]
@@ -97,6 +104,7 @@ EXAMPLES = r"""
       - {number: 80, name: http, protocol: HTTP, targetPort: 443}
     location: MESH_EXTERNAL
     resolution: DNS
+    subject_alt_names: [api.partner.example]
 
 - name: A database outside the cluster, with two addresses
   meshfleet.istio.service_entry:

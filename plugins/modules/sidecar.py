@@ -34,7 +34,9 @@ options:
     type: list
     elements: dict
   inbound_connection_pool:
-    description: Limits on the connections to the workload, with C(tcp) and C(http) as in a destination rule.
+    description:
+      - Limits on the connections to the workload, with C(tcp) and C(http) as in a destination rule.
+      - Without it, those of the destination rule for the workload's service, and no limit where there is none.
     type: dict
     aliases: [inboundConnectionPool]
   outbound_traffic_policy:

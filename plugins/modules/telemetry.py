@@ -19,6 +19,7 @@ options:
       - Traces. C(randomSamplingPercentage) from 0 to 100 is the share of the requests, C(providers) gets them,
         C(customTags) adds tags of C(literal), C(environment), C(header) or C(formatter), C(disableSpanReporting)
         switches them off.
+      - Without it, what the namespace's or the mesh's telemetry says, else the mesh's C(defaultProviders).
     type: list
     elements: dict
   metrics:
@@ -26,12 +27,15 @@ options:
       - Metrics. C(providers) gets them. C(overrides) changes those that C(match) a C(metric) and C(mode);
         C(tagOverrides) adds, changes or removes tags, and C(disabled) switches the metric off.
       - The C(value) of a tag is a CEL expression, so a constant has quotes of its own.
+      - Without it, what the namespace's or the mesh's telemetry says, else the mesh's C(defaultProviders).
     type: list
     elements: dict
   access_logging:
     description:
       - Access logs. C(providers) gets them, C(filter) has a CEL C(expression) that says which requests are logged,
         C(match) a C(mode), C(disabled) switches them off.
+      - Without it, what the namespace's or the mesh's telemetry says, else the mesh's C(defaultProviders) and its
+        C(accessLogFile).
     type: list
     elements: dict
     aliases: [accessLogging]
@@ -44,12 +48,14 @@ options:
   target_refs:
     description:
       - Gateways, services or service entries that are meant instead of pods, each with C(group), C(kind) and C(name).
-      - This is how gateways of the Gateway API and waypoints are chosen.
+      - This is how gateways of the Gateway API and waypoints are chosen. Without it, O(selector) says which pods.
     type: list
     elements: dict
     aliases: [targetRefs]
   target_ref:
-    description: One target, as an older form of O(target_refs) that Istio still reads.
+    description:
+      - One target, as an older form of O(target_refs) that Istio still reads.
+      - Without it, O(target_refs) or O(selector) says what is meant.
     type: dict
     aliases: [targetRef]
 extends_documentation_fragment:
@@ -108,6 +114,15 @@ EXAMPLES = r"""
             tagOverrides:
               request_host: {value: request.host}
               response_flags: {operation: REMOVE}
+
+- name: Log every request of one gateway of the Gateway API
+  meshfleet.istio.telemetry:
+    name: gateway-log
+    namespace: shop
+    target_refs:
+      - {group: gateway.networking.k8s.io, kind: Gateway, name: shop}
+    access_logging:
+      - providers: [{name: envoy}]
 
 - name: No logs and traces from a noisy job
   meshfleet.istio.telemetry:

@@ -20,6 +20,7 @@ options:
     description:
       - The module, with its C(url) and what else M(meshfleet.istio.wasm_plugin) has as options (C(sha256),
         C(pluginConfig), C(failStrategy), C(imagePullPolicy), C(imagePullSecret), C(vmConfig) and others).
+      - One of O(lua) and O(wasm) is required unless O(state=absent).
     type: dict
   phase:
     description:
@@ -46,7 +47,7 @@ options:
     description:
       - Gateways, services or service entries that get the extension instead of pods, each with C(group), C(kind) and
         C(name).
-      - This is how gateways of the Gateway API and waypoints are chosen.
+      - This is how gateways of the Gateway API and waypoints are chosen. Without it, O(selector) says which pods.
     type: list
     elements: dict
     aliases: [targetRefs]
@@ -95,10 +96,12 @@ EXAMPLES = r"""
           handle:headers():replace("x-tenant", host:match("^([^.]+)") or "none")
         end
 
-- name: A WebAssembly filter that must not stop requests when it fails
+- name: A WebAssembly filter of a waypoint that must not stop requests when it fails
   meshfleet.istio.traffic_extension:
     name: header-audit
     namespace: shop
+    target_refs:
+      - {group: gateway.networking.k8s.io, kind: Gateway, name: waypoint}
     phase: STATS
     wasm:
       url: oci://registry.example.com/mesh/header-audit:2.1.0

@@ -17,7 +17,7 @@ options:
     description:
       - Hosts that requests are for, as names of services, DNS names, or with a leading C(*.).
       - A short name is completed with the namespace of this object, so write names in full.
-      - Leave it out only where another virtual service delegates to this one.
+      - Without it, the routes are for other virtual services that delegate to this one.
     type: list
     elements: str
   gateways:
@@ -32,16 +32,20 @@ options:
       - A rule has a C(route) (destinations with C(host), C(subset), C(port), each with a C(weight)), or a
         C(redirect), a C(directResponse) or a C(delegate).
       - It can also have C(timeout), C(retries), C(fault), C(mirrors), C(rewrite), C(headers) and C(corsPolicy).
+        Without a C(timeout) there is none, and without C(retries) there are two.
+      - Without it, there are no routes for HTTP, and O(tls) or O(tcp) is needed.
     type: list
     elements: dict
   tls:
     description:
       - Rules for TLS that is passed through. Each has a C(match) with C(sniHosts), and a C(route).
+      - Without it, there are no routes for TLS, and sidecars pass it on by the name that it asks for.
     type: list
     elements: dict
   tcp:
     description:
       - Rules for other TCP. Each has a C(route) and can have a C(match), such as one of C(port).
+      - Without it, there are no routes for TCP, and sidecars pass it on to the service that was called.
     type: list
     elements: dict
   export_to:
@@ -65,23 +69,11 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Send a tenth of the requests to the new version
+- name: Send a tenth of the requests to the new version, in bounded time, and retry what fails on the way
   meshfleet.istio.virtual_service:
     name: reviews
     namespace: shop
     hosts: [reviews.shop.svc.cluster.local]
-    http:
-      - route:
-          - destination: {host: reviews.shop.svc.cluster.local, subset: v1}
-            weight: 90
-          - destination: {host: reviews.shop.svc.cluster.local, subset: v2}
-            weight: 10
-
-- name: Bound the time of a call and retry what fails on the way
-  meshfleet.istio.virtual_service:
-    name: payment
-    namespace: shop
-    hosts: [payment.shop.svc.cluster.local]
     http:
       - timeout: 5s
         retries:
@@ -89,7 +81,10 @@ EXAMPLES = r"""
           perTryTimeout: 1s
           retryOn: connect-failure,refused-stream,503
         route:
-          - destination: {host: payment.shop.svc.cluster.local}
+          - destination: {host: reviews.shop.svc.cluster.local, subset: v1}
+            weight: 90
+          - destination: {host: reviews.shop.svc.cluster.local, subset: v2}
+            weight: 10
 
 - name: Show the beta to those who asked for it
   meshfleet.istio.virtual_service:
@@ -160,6 +155,24 @@ EXAMPLES = r"""
         redirect: {authority: login.example.com, redirectCode: 302}
       - route:
           - destination: {host: frontend.shop.svc.cluster.local}
+
+- name: Hand TLS on by the name that it asks for and TCP by its port, for the gateway's namespace and this one only
+  meshfleet.istio.virtual_service:
+    name: vault
+    namespace: vault
+    hosts: [vault.example.com]
+    gateways: [vault/vault]
+    export_to: [".", istio-ingress]
+    tls:
+      - match:
+          - {port: 443, sniHosts: [vault.example.com]}
+        route:
+          - destination: {host: vault.vault.svc.cluster.local, port: {number: 8200}}
+    tcp:
+      - match:
+          - {port: 8201}
+        route:
+          - destination: {host: vault.vault.svc.cluster.local, port: {number: 8201}}
 """
 
 RETURN = r"""

@@ -19,7 +19,9 @@ options:
       - Required unless O(state=absent).
     type: str
   sha256:
-    description: Checksum that the module must have.
+    description:
+      - Checksum that the module must have.
+      - Without it, what is fetched from O(url) is taken as it is.
     type: str
   image_pull_policy:
     description:
@@ -30,19 +32,27 @@ options:
     choices: [UNSPECIFIED_POLICY, IfNotPresent, Always]
     aliases: [imagePullPolicy]
   image_pull_secret:
-    description: Name of a Secret of this namespace with the credentials for the registry, of type C(dockerconfigjson).
+    description:
+      - Name of a Secret of this namespace with the credentials for the registry, of type C(dockerconfigjson).
+      - Without it, the registry is asked without credentials.
     type: str
     aliases: [imagePullSecret]
   verification_key:
-    description: Public key that a signature of the module would be checked with; Istio does not use it yet.
+    description:
+      - Public key that a signature of the module would be checked with; Istio does not use it yet.
+      - Without it, as with it, no signature is checked.
     type: str
     aliases: [verificationKey]
   plugin_config:
-    description: Configuration that the plugin gets, in its own words.
+    description:
+      - Configuration that the plugin gets, in its own words.
+      - Without it, the plugin gets none.
     type: dict
     aliases: [pluginConfig]
   plugin_name:
-    description: Name of the plugin within the module, where it holds several (its C(root_id)).
+    description:
+      - Name of the plugin within the module, where it holds several (its C(root_id)).
+      - Without it, the one that the module registers without a name.
     type: str
     aliases: [pluginName]
   phase:
@@ -69,7 +79,9 @@ options:
     type: str
     choices: [UNSPECIFIED_PLUGIN_TYPE, HTTP, NETWORK]
   vm_config:
-    description: The plugin's environment; C(env) is a list of C(name) and C(value), or C(valueFrom=HOST).
+    description:
+      - The plugin's environment; C(env) is a list of C(name) and C(value), or C(valueFrom=HOST).
+      - Without it, the plugin sees no variables.
     type: dict
     aliases: [vmConfig]
   match:
@@ -88,12 +100,14 @@ options:
     description:
       - Gateways, services or service entries that get the plugin instead of pods, each with C(group), C(kind) and
         C(name).
-      - This is how gateways of the Gateway API and waypoints are chosen.
+      - This is how gateways of the Gateway API and waypoints are chosen. Without it, O(selector) says which pods.
     type: list
     elements: dict
     aliases: [targetRefs]
   target_ref:
-    description: One target, as an older form of O(target_refs) that Istio still reads.
+    description:
+      - One target, as an older form of O(target_refs) that Istio still reads.
+      - Without it, O(target_refs) or O(selector) says what is meant.
     type: dict
     aliases: [targetRef]
 extends_documentation_fragment:
@@ -149,6 +163,16 @@ EXAMPLES = r"""
     vm_config:
       env:
         - {name: REGION, value: eu}
+
+- name: Watch the connections of a database with one of several plugins of a module
+  meshfleet.istio.wasm_plugin:
+    name: connections
+    namespace: orders
+    selector:
+      matchLabels: {app: orders-db}
+    url: oci://registry.example.com/mesh/tcp-tools:0.9.2
+    type: NETWORK
+    plugin_name: connection-log
 """
 
 RETURN = r"""

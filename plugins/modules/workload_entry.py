@@ -16,26 +16,39 @@ options:
   address:
     description:
       - IP address, DNS name or C(unix://) socket of the workload, without a port.
-      - Can be left out where O(network) is set; requests then go by the gateway of that network.
+      - Without it, O(network) is needed; requests then go by the gateway of that network.
     type: str
   workload_labels:
-    description: Labels of the workload, which services and policies select it by; the C(spec.labels) of the API.
+    description:
+      - Labels of the workload, which services and policies select it by; the C(spec.labels) of the API.
+      - Without it, nothing with a selector finds the workload.
     type: dict
   ports:
-    description: Numbers of the ports, by the names that the service gives them, where they are not the service's own.
+    description:
+      - Numbers of the ports, by the names that the service gives them, where they are not the service's own.
+      - Without it, the C(targetPort) of the service's port, else its number.
     type: dict
   locality:
-    description: Where the workload is, as C(region/zone/subzone), for balancing by locality.
+    description:
+      - Where the workload is, as C(region/zone/subzone), for balancing by locality.
+      - Without it, what the label C(topology.istio.io/locality) among O(workload_labels) says, else nowhere, so that no
+        caller prefers it.
     type: str
   network:
-    description: Network that the workload is in. Endpoints of another network are reached through its gateway.
+    description:
+      - Network that the workload is in. Endpoints of another network are reached through its gateway.
+      - Without it, the workload counts as reachable directly.
     type: str
   service_account:
-    description: Service account in this namespace whose identity the workload's sidecar has.
+    description:
+      - Service account in this namespace whose identity the workload's sidecar has.
+      - Without it, callers do not know which identity to expect of it.
     type: str
     aliases: [serviceAccount]
   weight:
-    description: Share of the requests in proportion to the other endpoints' weights.
+    description:
+      - Share of the requests in proportion to the other endpoints' weights.
+      - Without it, 1.
     type: int
 extends_documentation_fragment:
   - meshfleet.istio.attributes

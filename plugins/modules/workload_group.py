@@ -16,11 +16,13 @@ options:
   workload_template:
     description:
       - Workload that each machine becomes, the C(template) of the API, with C(serviceAccount), C(network), C(ports),
-        C(labels), C(locality) and C(weight). Required unless O(state=absent).
-      - C(address) is left out, each machine brings its own.
+        C(locality) and C(weight). Required unless O(state=absent).
+      - C(address) is left out, each machine brings its own, and C(labels) are those of O(metadata).
     type: dict
   metadata:
-    description: The C(labels) and C(annotations) that each workload entry gets.
+    description:
+      - The C(labels) and C(annotations) that each workload entry gets.
+      - Without it, the entries have no labels that a service or policy could select them by.
     type: dict
   probe:
     description:
