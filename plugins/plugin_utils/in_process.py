@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -69,13 +70,18 @@ class ActionModule(ActionBase):
     def _run(self, result: dict[str, Any], variables: Variables) -> dict[str, Any]:
         args = self._with_sources(_untagged(self._task.args), variables)
         args = self._with_kubeconfig({**self._inventory_says(args, variables), **args})
-        if _in_process(self._task, self._connection, variables):
+        interpreter = self._interpreter(variables)
+        allowed = self._templar.template(variables.get("meshfleet_in_process", True))
+        elsewhere = _elsewhere(self._task, self._connection, allowed, interpreter)
+        if not elsewhere:
             result.update(self._run_here(args))
             return result
+        host = variables.get("inventory_hostname")
+        display.vv(f"{self._task.action} runs as an ordinary module, which takes longer: {elsewhere}", host=host)
         wrap_async = bool(self._task.async_val) and not self._connection.has_native_async
-        if self._connection.transport == "local" and _discovered(variables):
+        if self._connection.transport == "local" and _discovered(interpreter):
             # Discovery would find the system's Python, which has none of our libraries; Ansible's own has them.
-            variables = {**variables, "ansible_python_interpreter": sys.executable}
+            variables = self._with_interpreter(variables, sys.executable)
         done = self._execute_module(
             module_name=f"{_COLLECTION}.{self._name}", module_args=args, task_vars=variables, wrap_async=wrap_async
         )
@@ -85,6 +91,25 @@ class ActionModule(ActionBase):
     def _name(self) -> str:
         """The module's short name."""
         return self._task.action.rpartition(".")[2]
+
+    def _interpreter(self, variables: Variables) -> str:
+        """What the ordinary module would be run by; empty where Ansible looks for it."""
+        found = self._templar.template(self._of_delegate(variables).get("ansible_python_interpreter"))
+        return str.__str__(found) if isinstance(found, str) else ""
+
+    def _of_delegate(self, variables: Variables) -> Variables:
+        """The variables of the host that the module would run on."""
+        delegates: Variables = variables.get("ansible_delegated_vars") or {}
+        found: Variables = delegates.get(self._task.delegate_to) or variables
+        return found
+
+    def _with_interpreter(self, variables: Variables, interpreter: str) -> Variables:
+        said = {"ansible_python_interpreter": interpreter}
+        delegate = self._task.delegate_to
+        if not delegate:
+            return {**variables, **said}
+        delegates = {**variables["ansible_delegated_vars"], delegate: {**self._of_delegate(variables), **said}}
+        return {**variables, "ansible_delegated_vars": delegates}
 
     def _inventory_says(self, args: Mapping[str, Any], variables: Variables) -> dict[str, Any]:
         """The cluster that the inventory's host is, for tasks that do not say: ad hoc, no playbook does it for them.
@@ -206,18 +231,36 @@ def _is_vault(path: str) -> bool:
         return stream.read(14) == b"$ANSIBLE_VAULT"
 
 
-def _in_process(task: Any, connection: Any, variables: Variables) -> bool:
-    """True when the ordinary module would run here, as this user, in this environment, by this interpreter."""
-    if not boolean(variables.get("meshfleet_in_process", True), strict=False):
-        return False
-    if task.async_val or task.become or connection.transport != "local" or any(task.environment or ()):
-        return False
-    interpreter = str(variables.get("ansible_python_interpreter"))
-    return _discovered(variables) or os.path.realpath(interpreter) == os.path.realpath(sys.executable)
+def _elsewhere(task: Any, connection: Any, allowed: Any, interpreter: str) -> str:
+    """Why the task is one for the ordinary module; empty where that would run here, as this user, in this environment,
+    by this interpreter.
+    """
+    if not boolean(allowed, strict=False):
+        return "meshfleet_in_process is false"
+    if connection.transport != "local":
+        return f"the connection is {connection.transport}, not local"
+    for asked, word in (
+        (task.become, "become"),
+        (task.async_val, "async"),
+        (any(task.environment or ()), "environment"),
+    ):
+        if asked:
+            return f"the task has {word}"
+    if not _discovered(interpreter) and _python(interpreter) != _python(sys.executable):
+        return f"ansible_python_interpreter is {interpreter}, and Ansible's own {sys.executable}"
+    return ""
 
 
-def _discovered(variables: Variables) -> bool:
-    return str(variables.get("ansible_python_interpreter") or "auto").startswith("auto")
+def _discovered(interpreter: str) -> bool:
+    return not interpreter or interpreter.startswith("auto")
+
+
+def _python(interpreter: str) -> tuple[str, str]:
+    """What makes two interpreters the same one: the program, and the virtual environment whose libraries it has."""
+    path = os.path.abspath(shutil.which(interpreter) or interpreter)
+    folder = os.path.dirname(os.path.dirname(path))
+    virtual = os.path.isfile(os.path.join(folder, "pyvenv.cfg"))
+    return os.path.realpath(path), os.path.realpath(folder) if virtual else ""
 
 
 def _untagged(value: Any) -> Any:

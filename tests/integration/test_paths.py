@@ -81,6 +81,27 @@ def test_both_paths_return_the_same(runs: dict[str, Run], inside: list[Result], 
     assert any(result.data.get(key) for result in inside)
 
 
+@pytest.mark.parametrize(
+    ("variables", "inside"),
+    [
+        ({"ansible_python_interpreter": "{{ ansible_playbook_python }}"}, True),
+        ({"meshfleet_in_process": "{{ fast | default(true) }}"}, True),
+        ({"meshfleet_in_process": "{{ fast }}", "fast": False}, False),
+    ],
+)
+def test_variables_that_say_where_a_task_runs_are_templates(
+    fleet: Fleet, variables: dict[str, Any], inside: bool
+) -> None:
+    definition = config_map(NAMESPACE, "templated")
+    run = fleet.play(
+        {**task("resources", definition=definition), "check_mode": True},
+        hosts={"east": variables},
+        arguments=("-vv",),
+    ).ok()
+    assert ("runs as an ordinary module, which takes longer: meshfleet_in_process is false" in run.output) != inside
+    assert run.only().changed
+
+
 TOKEN = "a-token-that-nobody-may-read"
 SECRET, RENEWED = "the-plain-password", "the-renewed-password"
 

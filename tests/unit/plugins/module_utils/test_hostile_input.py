@@ -58,13 +58,3 @@ def test_string_data_must_be_strings() -> None:
 
 def test_a_nameless_entry_of_a_kubeconfig_is_no_crash() -> None:
     assert kubeconfig.merged([{"users": [{}]}, {"users": [{"name": "a"}]}])["users"][-1] == {"name": "a"}
-
-
-@pytest.mark.parametrize("value", ["False", "FALSE", "No", "off", "n"])
-def test_every_false_of_ansible_forbids_the_in_process_path(value: str) -> None:
-    from types import SimpleNamespace
-
-    from ansible_collections.meshfleet.istio.plugins.plugin_utils.in_process import _in_process
-
-    task = SimpleNamespace(async_val=0, become=False, environment=None)
-    assert _in_process(task, SimpleNamespace(transport="local"), {"meshfleet_in_process": value}) is False

@@ -2,20 +2,74 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
-from ansible_collections.meshfleet.istio.plugins.plugin_utils.in_process import _in_process, _untagged
+from ansible_collections.meshfleet.istio.plugins.plugin_utils import in_process
+from ansible_collections.meshfleet.istio.plugins.plugin_utils.in_process import ActionModule, _untagged
 
-AUTO: dict[str, Any] = {}
+HOST = {"inventory_hostname": "east"}
 
 
-def decided(variables: dict[str, Any], transport: str = "local", **asked: Any) -> bool:
-    task = SimpleNamespace(**{"async_val": 0, "become": False, "environment": None, **asked})
-    return _in_process(task, SimpleNamespace(transport=transport), variables)
+def action(transport: str = "local", name: str = "resources", **asked: Any) -> ActionModule:
+    """The action as Ansible's worker makes it, of a task that asks for this."""
+    given = {"async_val": 0, "become": False, "environment": None, "delegate_to": None, "args": {}, **asked}
+    task: Any = SimpleNamespace(action=f"meshfleet.istio.{name}", **given)
+    connection: Any = SimpleNamespace(transport=transport, has_native_async=False)
+    settings: Any = None
+    loader = DataLoader()
+    templar = Templar(loader, {"ansible_playbook_python": sys.executable, "no": False})
+    return ActionModule(task, connection, settings, loader, templar, None)
+
+
+class Ran(NamedTuple):
+    """How a task was run: in Ansible's worker, or by this interpreter and with this word to the user."""
+
+    here: bool
+    interpreter: Any = None
+    told: str = ""
+
+
+def ran(monkeypatch: pytest.MonkeyPatch, variables: Mapping[str, Any], transport: str = "local", **asked: Any) -> Ran:
+    found: list[Ran] = []
+    told: list[str] = []
+    one = action(transport, **asked)
+
+    def ordinary(task_vars: dict[str, Any], **_more: Any) -> dict[str, Any]:
+        delegate = asked.get("delegate_to")
+        used = task_vars["ansible_delegated_vars"][delegate] if delegate else task_vars
+        found.append(Ran(False, used.get("ansible_python_interpreter"), *told))
+        return {}
+
+    def here(_args: Any) -> dict[str, Any]:
+        found.append(Ran(True))
+        return {}
+
+    monkeypatch.setattr(one, "_run_here", here)
+    monkeypatch.setattr(one, "_execute_module", ordinary)
+    monkeypatch.setattr(in_process.display, "vv", lambda text, host: told.append(f"{host}: {text}"))
+    one._run({}, {**HOST, **variables})
+    return found[0]
+
+
+def template(text: str) -> str:
+    return trust_as_template(text)
+
+
+def venv(folder: Path) -> str:
+    """Another virtual environment of the very Python that runs this."""
+    (folder / "bin").mkdir(parents=True)
+    (folder / "pyvenv.cfg").touch()
+    (folder / "bin" / "python").symlink_to(os.path.realpath(sys.executable))
+    return str(folder / "bin" / "python")
 
 
 @pytest.mark.parametrize(
@@ -26,39 +80,71 @@ def decided(variables: dict[str, Any], transport: str = "local", **asked: Any) -
         {"ansible_python_interpreter": "auto_silent"},
         {"ansible_python_interpreter": None},
         {"ansible_python_interpreter": sys.executable},
+        {"ansible_python_interpreter": os.path.join(os.path.dirname(sys.executable), "python3")},
+        {"ansible_python_interpreter": template("{{ ansible_playbook_python }}")},
         {"meshfleet_in_process": True},
         {"meshfleet_in_process": "yes"},
+        {"meshfleet_in_process": template("{{ not no }}")},
     ],
 )
-def test_an_ordinary_local_task_runs_here(variables: dict[str, Any]) -> None:
-    assert decided(variables) is True
+def test_an_ordinary_local_task_runs_here(monkeypatch: pytest.MonkeyPatch, variables: dict[str, Any]) -> None:
+    assert ran(monkeypatch, variables) == Ran(True)
 
 
-@pytest.mark.parametrize("value", [False, "false", "no", "0"])
-def test_the_user_may_forbid_it(value: Any) -> None:
-    assert decided({"meshfleet_in_process": value}) is False
+@pytest.mark.parametrize("value", [False, "false", "FALSE", "No", "off", "n", "0", template("{{ no }}")])
+def test_the_user_may_forbid_it(monkeypatch: pytest.MonkeyPatch, value: Any) -> None:
+    found = ran(monkeypatch, {"meshfleet_in_process": value})
+    assert found == Ran(
+        False,
+        sys.executable,
+        "east: meshfleet.istio.resources runs as an ordinary module, which takes longer: meshfleet_in_process is false",
+    )
 
 
 @pytest.mark.parametrize(
-    "asked",
-    [{"async_val": 30}, {"become": True}, {"environment": [{"HTTP_PROXY": "http://proxy"}]}],
-    ids=["async", "become", "environment"],
+    ("asked", "why"),
+    [
+        ({"async_val": 30}, "the task has async"),
+        ({"become": True}, "the task has become"),
+        ({"environment": [{"HTTP_PROXY": "http://proxy"}]}, "the task has environment"),
+        ({"transport": "ssh"}, "the connection is ssh, not local"),
+    ],
+    ids=["async", "become", "environment", "connection"],
 )
-def test_what_needs_a_process_of_its_own_gets_one(asked: dict[str, Any]) -> None:
-    assert decided(AUTO, **asked) is False
+def test_what_needs_a_process_of_its_own_gets_one(
+    monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], why: str
+) -> None:
+    found = ran(monkeypatch, {}, **asked)
+    assert (found.here, found.told.endswith(why)) == (False, True)
 
 
 @pytest.mark.parametrize("environment", [[], [{}], [{}, {}]])
-def test_an_empty_environment_asks_for_nothing(environment: list[dict[str, str]]) -> None:
-    assert decided(AUTO, environment=environment) is True
+def test_an_empty_environment_asks_for_nothing(
+    monkeypatch: pytest.MonkeyPatch, environment: list[dict[str, str]]
+) -> None:
+    assert ran(monkeypatch, {}, environment=environment).here
 
 
-def test_another_machine_runs_it_itself() -> None:
-    assert decided(AUTO, transport="ssh") is False
+def test_another_python_runs_it_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for python in ("/nowhere/python3", venv(tmp_path / "other")):
+        found = ran(monkeypatch, {"ansible_python_interpreter": python})
+        assert (found.here, found.interpreter) == (False, python)
+        assert found.told.endswith(f"ansible_python_interpreter is {python}, and Ansible's own {sys.executable}")
 
 
-def test_another_python_runs_it_itself() -> None:
-    assert decided({"ansible_python_interpreter": "/nowhere/python3"}) is False
+@pytest.mark.parametrize(
+    ("own", "delegates", "here"), [("/nowhere", None, True), (None, "/nowhere", False), ("/nowhere", "auto", True)]
+)
+def test_of_a_task_that_is_delegated_the_delegate_counts(
+    monkeypatch: pytest.MonkeyPatch, own: str | None, delegates: str | None, here: bool
+) -> None:
+    variables = {
+        "ansible_python_interpreter": own,
+        "ansible_delegated_vars": {"localhost": {"ansible_python_interpreter": delegates}},
+    }
+    assert ran(monkeypatch, variables, delegate_to="localhost").here is here
+    forced = ran(monkeypatch, {**variables, "meshfleet_in_process": False}, delegate_to="localhost")
+    assert forced.interpreter == (sys.executable if here else delegates)
 
 
 class Tagged(str):
