@@ -12,13 +12,14 @@ options:
     description:
       - Path of a kubeconfig, several paths separated by C(:), or a kubeconfig as a mapping or as text.
       - A path that does not exist from where Ansible was started is looked for as by M(ansible.builtin.copy).
-        A file that is encrypted with Ansible Vault is decrypted in memory.
+        A file that is encrypted with Ansible Vault is decrypted, and handed to the module as a value.
       - Without it, E(KUBECONFIG), then in a pod its service account, then C(~/.kube/config) is used.
       - Can be set by E(K8S_AUTH_KUBECONFIG).
     type: raw
   context:
     description:
-      - Context of the kubeconfig; without it, its current context.
+      - Context of the kubeconfig; without it, its current context, but for a host of the inventory's group C(clusters)
+        C(cluster_context) or the context of its name.
       - Where the context's user has an exec plugin, the plugin is run once for all tasks of a run, and has
         O(request_timeout) seconds.
       - Can be set by E(K8S_AUTH_CONTEXT).

@@ -48,7 +48,7 @@ options:
         type: bool
         default: true
       kubeconfig:
-        description: Path of a kubeconfig, or its content.
+        description: Path of a kubeconfig, or its content; looked for and decrypted as the module's own.
         type: raw
       context:
         description: Context in it.

@@ -14,7 +14,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any, cast
 
 from ansible.errors import AnsibleActionFail, AnsibleError
@@ -37,6 +37,16 @@ display = Display()
 _COLLECTION = "meshfleet.istio"
 _SOURCES = {"resources": ("src", "template"), "analyze": ("src", "template"), "istio_operator": ("src",)}
 """Options that name files of the controller, by module."""
+
+_OF_THE_INVENTORY = {
+    "cluster_name": "cluster_name",
+    "kubeconfig": "cluster_kubeconfig",
+    "context": "cluster_context",
+    "api_key": "cluster_api_key",
+}
+"""Variables of a host that is a cluster, by the option that they are for."""
+_OTHERWISE = ("host", "kubeconfig", "context", "api_key", "username", "client_cert")
+"""Options of a task that lead elsewhere, or as somebody else."""
 
 
 def _preload() -> None:
@@ -69,7 +79,7 @@ class ActionModule(ActionBase):
 
     def _run(self, result: dict[str, Any], variables: Variables) -> dict[str, Any]:
         args = self._with_sources(_untagged(self._task.args), variables)
-        args = self._with_kubeconfig({**self._inventory_says(args, variables), **args})
+        args = self._with_kubeconfigs({**self._inventory_says(args, variables), **args})
         interpreter = self._interpreter(variables)
         allowed = self._templar.template(variables.get("meshfleet_in_process", True))
         elsewhere = _elsewhere(self._task, self._connection, allowed, interpreter)
@@ -114,35 +124,49 @@ class ActionModule(ActionBase):
     def _inventory_says(self, args: Mapping[str, Any], variables: Variables) -> dict[str, Any]:
         """The cluster that the inventory's host is, for tasks that do not say: ad hoc, no playbook does it for them.
 
-        Else a repair would go to whatever context the kubeconfig holds for current.
+        Else a repair, and with a kubeconfig for all of them those of a whole fleet, would go to whatever context that
+        kubeconfig holds for current.
         """
-        host = variables.get("inventory_hostname")
-        said = {"cluster_name": host}
-        if args.get("host"):
-            return said
-        if "cluster_kubeconfig" in variables:
-            said["kubeconfig"] = self._templar.template(variables["cluster_kubeconfig"])
-        if "cluster_context" in variables:
-            said["context"] = self._templar.template(variables["cluster_context"])
-        elif "clusters" in variables.get("group_names", ()) and not args.get("kubeconfig"):
-            said["context"] = os.environ.get("K8S_AUTH_CONTEXT") or host
+        asks_kubeconfig = not args.get("host")
+        options = ["cluster_name", *(("kubeconfig", "context") if asks_kubeconfig else ())]
+        if not any(args.get(name) for name in _OTHERWISE) and not os.environ.get("K8S_AUTH_HOST"):
+            # A token is for the inventory's own way to the cluster only: no other server may see it.
+            options.append("api_key")
+        said = {"cluster_name": variables.get("inventory_hostname")}
+        for option in options:
+            variable = _OF_THE_INVENTORY[option]
+            if option not in args and variable in variables:
+                said[option] = self._templar.template(variables[variable])
+        in_fleet = "clusters" in variables.get("group_names", ())
+        if asks_kubeconfig and in_fleet and "context" not in {**args, **said}:
+            said["context"] = os.environ.get("K8S_AUTH_CONTEXT") or variables["inventory_hostname"]
         return cast("dict[str, Any]", _untagged(said))
 
-    def _with_kubeconfig(self, args: dict[str, Any]) -> dict[str, Any]:
-        """Paths as the controller knows them; what a vault holds is passed on decrypted and never written."""
-        named = args.get("kubeconfig")
-        local = self._connection.transport == "local"
-        if not local or not named or not isinstance(named, str) or kubeconfig.is_inline(named):
+    def _with_kubeconfigs(self, args: dict[str, Any]) -> dict[str, Any]:
+        """Paths as the controller knows them, of remotes too; what a vault holds is passed on decrypted."""
+        if self._connection.transport != "local":
             return args
+        known = cache(self._kubeconfig)
+
+        def located(options: Any) -> Any:
+            named = options.get("kubeconfig") if isinstance(options, dict) else None
+            if not named or not isinstance(named, str) or kubeconfig.is_inline(named):
+                return options
+            return {**options, "kubeconfig": known(named)}
+
+        remotes = args.get("remotes")
+        more = {"remotes": [located(remote) for remote in remotes]} if isinstance(remotes, list) else {}
+        return {**located(args), **more}
+
+    def _kubeconfig(self, named: str) -> str | dict[str, Any]:
         # Ansible runs ordinary modules in the playbook's folder: what is relative must not be so any more.
         paths = [
             os.path.abspath(path) if os.path.exists(path) else self._found("files", path)
             for path in kubeconfig.located(named)
         ]
         if not any(os.path.isfile(path) and _is_vault(path) for path in paths):
-            return {**args, "kubeconfig": os.pathsep.join(paths)}
-        configs = [kubeconfig.parsed(self._read(path), path) for path in paths]
-        return {**args, "kubeconfig": kubeconfig.merged(configs)}
+            return os.pathsep.join(paths)
+        return kubeconfig.merged([kubeconfig.parsed(self._read(path), path) for path in paths])
 
     def _found(self, folder: str, path: str) -> str:
         with suppress(AnsibleError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -145,6 +146,73 @@ def test_of_a_task_that_is_delegated_the_delegate_counts(
     assert ran(monkeypatch, variables, delegate_to="localhost").here is here
     forced = ran(monkeypatch, {**variables, "meshfleet_in_process": False}, delegate_to="localhost")
     assert forced.interpreter == (sys.executable if here else delegates)
+
+
+FLEET = {**HOST, "group_names": ["clusters"]}
+
+
+@pytest.mark.parametrize(
+    ("variables", "args", "said"),
+    [
+        (HOST, {}, {"cluster_name": "east"}),
+        (FLEET, {}, {"cluster_name": "east", "context": "east"}),
+        (FLEET, {"kubeconfig": "fleet.yaml"}, {"cluster_name": "east", "context": "east"}),
+        (FLEET, {"kubeconfig": {"contexts": []}}, {"cluster_name": "east", "context": "east"}),
+        (
+            {**FLEET, "cluster_name": template("{{ 'mesh' }}-east")},
+            {},
+            {"cluster_name": "mesh-east", "context": "east"},
+        ),
+        (
+            {**FLEET, "cluster_kubeconfig": template("{{ '/a' }}"), "cluster_context": template("{{ 'b' }}")},
+            {},
+            {"cluster_name": "east", "kubeconfig": "/a", "context": "b"},
+        ),
+        ({**FLEET, "cluster_context": ""}, {"kubeconfig": "fleet.yaml"}, {"cluster_name": "east", "context": ""}),
+        (FLEET, {"host": "https://api"}, {"cluster_name": "east"}),
+        (
+            {**FLEET, "cluster_api_key": template("{{ 'k' }}")},
+            {},
+            {"cluster_name": "east", "context": "east", "api_key": "k"},
+        ),
+        *(
+            ({**FLEET, "cluster_api_key": "k"}, args, {"cluster_name": "east", "context": "east"})
+            for args in ({"kubeconfig": "a"}, {"username": "u"}, {"client_cert": "c"})
+        ),
+        ({**FLEET, "cluster_api_key": "k", "cluster_context": "b"}, {"context": "west"}, {"cluster_name": "east"}),
+        ({**FLEET, "cluster_context": template("{{ nowhere }}")}, {"context": ""}, {"cluster_name": "east"}),
+    ],
+)
+def test_what_the_inventory_says_of_a_host_that_is_a_cluster(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, Any], args: dict[str, Any], said: dict[str, Any]
+) -> None:
+    monkeypatch.delenv("K8S_AUTH_CONTEXT", raising=False)
+    assert action()._inventory_says(args, variables) == said
+
+
+def test_kubeconfigs_of_remotes_are_found_and_decrypted_as_the_tasks_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    contexts = [{"name": "west", "context": {}}]
+    (tmp_path / "plain").write_text("{}")
+    (tmp_path / "vaulted").write_text("$ANSIBLE_VAULT;1.1;AES256\n00")
+    one = action()
+    read: list[str] = []
+
+    def opened(path: str) -> str:
+        read.append(path)
+        return json.dumps({"contexts": contexts})
+
+    monkeypatch.setattr(one, "_find_needle", lambda _folder, path: str(tmp_path / path))
+    monkeypatch.setattr(one, "_read", opened)
+    named = ["vaulted", "vaulted", "plain", {"contexts": []}]
+    remotes: list[Any] = [{"name": f"r{number}", "kubeconfig": what} for number, what in enumerate(named)]
+    found = one._with_kubeconfigs({"kubeconfig": "plain", "remotes": [*remotes, {"name": "none"}, "odd"]})
+    assert found["kubeconfig"] == str(tmp_path / "plain")
+    assert [remote.get("kubeconfig") for remote in found["remotes"][2:5]] == [str(tmp_path / "plain"), named[3], None]
+    assert [remote["kubeconfig"]["contexts"] for remote in found["remotes"][:2]] == [contexts, contexts]
+    assert found["remotes"][5] == "odd"
+    assert read == [str(tmp_path / "vaulted")]
 
 
 class Tagged(str):
