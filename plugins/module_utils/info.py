@@ -15,6 +15,7 @@ from .messages import access
 from .observe import WIDE, Listing, each, listed, resolve
 from .report import redacted
 from .task import Result, Task, cluster_label, cluster_of
+from .visible import about_secrets
 from .wait import Target, deadline, wait_ready
 from .wait_for import UNFIT, Condition, condition
 
@@ -58,7 +59,7 @@ def _condition(params: Mapping[str, Any]) -> Condition | None:
         raise MeshError("wait_for goes with wait: true only")
     if params["wait"] and not (params.get("name") and params.get("kinds")):
         raise MeshError("wait needs a name, and kinds, of what is waited for")
-    return condition(text) if text is not None else None
+    return condition(text, about_secrets(params)) if text is not None else None
 
 
 def _targets(kinds: Sequence[Kind], namespaces: Sequence[str], name: str) -> list[Target]:

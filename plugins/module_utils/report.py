@@ -63,8 +63,11 @@ def _tells(path: str) -> bool:
 
 def redacted(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest; of a Secret, the names of its values only."""
-    if manifest.get("kind") != "Secret":
-        return dict(manifest)
+    return concealed(manifest) if manifest.get("kind") == "Secret" or "stringData" in manifest else dict(manifest)
+
+
+def concealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest as if it were a Secret: the names of its values only."""
     metadata = manifest.get("metadata")
     shown = {key: value if key in _PLAIN else _hidden(value, "") for key, value in manifest.items()}
     return shown | ({"metadata": _without_last_applied(metadata)} if isinstance(metadata, Mapping) else {})

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, NoReturn
 
 from .errors import MeshError
 from .options import Spec
-from .task import Handler, Result, Task, failure_of, visible
+from .task import Handler, Result, Task, failure_of
+from .visible import visible
 
 
 class Entry(NamedTuple):

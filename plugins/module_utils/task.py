@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -10,10 +9,10 @@ from .client import Bounds, Cluster
 from .connection import connect
 from .converge import Outcome, Pace, Wish, converge
 from .errors import ApiError, MeshError
-from .kubeconfig import is_inline
 from .messages import access
 from .plan import Verb
-from .report import diff, redacted, row, summary
+from .report import diff, row, summary
+from .unreachable import without_password, without_user
 from .wait import deadline
 from .wait_for import asked
 
@@ -59,7 +58,11 @@ def converged(task: Task, wish: Wish, cluster: Cluster | None = None) -> Result:
 
         pace = pace._replace(gate=gate(cluster, task.params["analyze"], bool(task.params.get("plain_text"))))
     outcome = converge(cluster, wish, pace)
-    insecure = [] if cluster.verified else [f"the certificate of {cluster.host} is not verified (validate_certs)"]
+    insecure = (
+        []
+        if cluster.verified
+        else [f"the certificate of {without_password(cluster.host)} is not verified (validate_certs)"]
+    )
     return result_of(outcome._replace(warnings=[*insecure, *outcome.warnings]), task)
 
 
@@ -75,7 +78,9 @@ def result_of(outcome: Outcome, task: Task) -> Result:
 
 def cluster_label(params: Mapping[str, Any]) -> str:
     """What the cluster is called in messages."""
-    return str(params.get("cluster_name") or params.get("context") or params.get("host") or "cluster")
+    return str(
+        params.get("cluster_name") or params.get("context") or without_user(params.get("host") or "") or "cluster"
+    )
 
 
 def failure_of(error: MeshError, params: Mapping[str, Any]) -> Result:
@@ -86,35 +91,3 @@ def failure_of(error: MeshError, params: Mapping[str, Any]) -> Result:
     message = "\n".join(f"{name}: {line}" for line in text.splitlines())
     changed = any(one["action"] != Verb.UNCHANGED.value for one in rows)
     return {"failed": True, "changed": changed, "resources": rows, "msg": message}
-
-
-def visible(params: Mapping[str, Any]) -> dict[str, Any]:
-    """The options as C(invocation) may show them: no values of Secrets, no credentials of a kubeconfig."""
-    shown = dict(params)
-    if shown.get("proxy"):
-        shown["proxy"] = re.sub(r"//[^/@]*@", "//***@", shown["proxy"])
-    if is_inline(shown.get("kubeconfig")):
-        shown["kubeconfig"] = "(a kubeconfig, redacted)"
-    if shown.get("remotes"):
-        shown["remotes"] = [visible(remote) for remote in shown["remotes"]]
-    if shown.get("definition") is not None:
-        shown["definition"] = _shown(shown["definition"])
-    return shown
-
-
-_LONG = 20
-"""More manifests than this are counted: nobody reads them in C(invocation), and every callback has to carry them."""
-
-
-def _shown(definition: Any) -> Any:
-    if isinstance(definition, Mapping):
-        items = definition.get("items")
-        if isinstance(items, list):
-            return {**redacted(definition), "items": [_shown(item) for item in items]}
-        return redacted(definition)
-    if isinstance(definition, list):
-        if len(definition) > _LONG:
-            return f"({len(definition)} manifests)"
-        return [_shown(item) for item in definition]
-    text = str(definition)
-    return "(manifests with a Secret, redacted)" if "Secret" in text else text

@@ -53,8 +53,15 @@ class NotAnAnswer(Exception):
 
 
 def without_password(text: str) -> str:
-    """The text without the user and password of the URLs in it."""
-    return re.sub(r"//[^/@\s]*@", "//***@", text)
+    """The text without the user and password of the URLs in it, whatever characters a password has."""
+    return re.sub(r"//(?:[^/:\s]*:\S*|[^/\s]*)@", "//***@", text)
+
+
+def without_user(address: str) -> str:
+    """An address as an option gives it, perhaps without a scheme, and without the user and password in it."""
+    before, at, server = address.rpartition("@")
+    scheme, separator, _user = before.partition("://")
+    return f"{scheme if separator else ''}{separator}***@{server}" if at else address
 
 
 def root(error: BaseException) -> BaseException:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .errors import MeshError
+from .visible import about_secrets
 
 _COMPARATORS = {"eq", "ne", "lt", "lte", "gt", "gte"}
 _CONTINUED = {"dot", "lbracket", "filter", "flatten", "lparen"}
@@ -66,19 +67,36 @@ def asked(params: Mapping[str, Any], present: bool) -> Condition | None:
             "wait_for goes with state: present only, since nothing is left that it could become true of; that objects "
             "are gone is waited for without it. Nothing was deleted."
         )
-    return condition(str(text))
+    return condition(str(text), about_secrets(params))
 
 
-def condition(text: str) -> Condition:
-    """The compiled expression. Raises MeshError that says what is wrong with it and at which character."""
+def condition(text: str, secret: bool = False) -> Condition:
+    """The compiled expression. Raises MeshError that says what is wrong with it and at which character.
+
+    Of an expression about a C(secret) nothing is told.
+    """
     try:
-        import jmespath
-        from jmespath.exceptions import EmptyExpressionError, ParseError
-        from jmespath.lexer import Lexer
+        import jmespath  # noqa: F401
     except ImportError as error:
         raise MeshError(
             f"wait_for needs the Python package jmespath where the module runs: {error}. Nothing was applied."
         ) from error
+    try:
+        return _compiled(text)
+    except MeshError:
+        if not secret:
+            raise
+    raise MeshError(
+        "wait_for cannot be used, and nothing more is told of an expression about a Secret; try it with another kind. "
+        "Nothing was applied."
+    )
+
+
+def _compiled(text: str) -> Condition:
+    import jmespath
+    from jmespath.exceptions import EmptyExpressionError, ParseError
+    from jmespath.lexer import Lexer
+
     try:
         whole = jmespath.compile(text)
         tokens = list(Lexer().tokenize(text))

@@ -30,7 +30,8 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.errors import Mesh
 from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import check_shape, yaml_loader
 from ansible_collections.meshfleet.istio.plugins.module_utils.run import HOST, Entry, perform
 from ansible_collections.meshfleet.istio.plugins.module_utils.sources import manifests_in
-from ansible_collections.meshfleet.istio.plugins.module_utils.task import Task, visible
+from ansible_collections.meshfleet.istio.plugins.module_utils.task import Task
+from ansible_collections.meshfleet.istio.plugins.module_utils.visible import visible
 from ansible_collections.meshfleet.istio.plugins.plugin_utils.compiled import byte_code
 
 display = Display()

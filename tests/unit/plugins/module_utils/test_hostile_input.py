@@ -12,7 +12,7 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import TABLE
 from ansible_collections.meshfleet.istio.plugins.module_utils.ownership import ABSENT, Change
 from ansible_collections.meshfleet.istio.plugins.module_utils.plan import Action, Verb
 from ansible_collections.meshfleet.istio.plugins.module_utils.report import diff
-from ansible_collections.meshfleet.istio.plugins.module_utils.task import visible
+from ansible_collections.meshfleet.istio.plugins.module_utils.visible import visible
 
 CONFIG = "apiVersion: v1\nusers: [{name: a, user: {token: hush}}]\n"
 LAST = "kubectl.kubernetes.io/last-applied-configuration"

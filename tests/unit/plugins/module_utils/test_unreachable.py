@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 import urllib3
 
-from ansible_collections.meshfleet.istio.plugins.module_utils.unreachable import NotAnAnswer, explained, final, root
+from ansible_collections.meshfleet.istio.plugins.module_utils.unreachable import (
+    NotAnAnswer,
+    explained,
+    final,
+    root,
+    without_password,
+)
 
 HOST = "https://api.example.com:6443"
 
@@ -75,3 +81,17 @@ def test_a_password_in_an_address_is_not_told() -> None:
     assert "hidden" not in sentence
     assert "https://***@api" in sentence
     assert "http://***@proxy:3128" in sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no way to http://u:p@proxy: refused", "no way to http://***@proxy: refused"),
+        ("http://u:p@ss@proxy", "http://***@proxy"),
+        ("http://u:p/ss@proxy", "http://***@proxy"),
+        ("http://token@proxy/path", "http://***@proxy/path"),
+        ("https://api:6443 asks u@example.com", "https://api:6443 asks u@example.com"),
+    ],
+)
+def test_no_password_of_a_url_is_told(text: str, shown: str) -> None:
+    assert without_password(text) == shown

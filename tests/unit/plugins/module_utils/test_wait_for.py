@@ -60,6 +60,15 @@ def test_options_that_contradict_each_other(params: dict[str, Any], present: boo
         asked(params, present)
 
 
+@pytest.mark.parametrize("definition", [{"kind": "Secret"}, [{"kind": "SecretList"}], "kind: Secret"])
+def test_a_refused_expression_about_a_secret_is_not_told(definition: Any) -> None:
+    with pytest.raises(MeshError) as refused:
+        asked({"wait": True, "wait_for": "data.key = 'aHVzaA=='", "definition": definition}, True)
+    assert "aHVzaA" not in str(refused.value)
+    assert str(refused.value).startswith("wait_for cannot be used, and nothing more is told")
+    assert refused.value.__cause__ is refused.value.__context__ is None
+
+
 @pytest.mark.parametrize("params", [{"wait": False}, {"wait": True, "wait_for": None}])
 def test_nothing_is_asked_for(params: dict[str, Any]) -> None:
     assert asked(params, True) is None
