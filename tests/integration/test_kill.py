@@ -8,130 +8,41 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import count
-from typing import Any
 
 import pytest
+import yaml
 
-from ansible_collections.meshfleet.istio.plugins.module_utils.client import Answer, Bounds, Cluster
-from ansible_collections.meshfleet.istio.plugins.module_utils.connection import connect
-from ansible_collections.meshfleet.istio.plugins.module_utils.converge import Outcome, Pace, Wish, converge
-from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import Kind, named
-from ansible_collections.meshfleet.istio.plugins.module_utils.wait import deadline
+from ansible_collections.meshfleet.istio.plugins.module_utils.client import Answer
+from ansible_collections.meshfleet.istio.plugins.module_utils.converge import Wish
 from tests.lab import Lab
 
-from .playbook import Fleet, Manifest, config_map, fleet_of
+from .killing import (
+    CONFIG_MAPS,
+    Ground,
+    after,
+    cluster_of,
+    converged,
+    crowd,
+    ended,
+    fulfilled,
+    grounded,
+    prepared,
+    wish_of,
+)
+from .playbook import config_map
 
 MOMENTS = 50
-SCOPE = "kill"
-PRUNED = tuple(filter(None, map(named, ("ConfigMap", "Secret", "ServiceAccount", "Service"))))
-CONFIG_MAPS, SECRETS = PRUNED[:2]
-PUBLISHED = ("kube-root-ca.crt", "istio-ca-root-cert", "istio-ca-crl")
-"""ConfigMaps that controllers put into every namespace."""
-
-
-def cluster_of(lab: Lab, watch: Callable[[Callable[[], Answer]], Answer] | None = None) -> Cluster:
-    cluster = Cluster(connect({"kubeconfig": str(lab.kubeconfig), "context": "east"}), Bounds())
-    if watch:
-        ask = cluster.request
-        cluster.request = lambda *given, **more: watch(lambda: ask(*given, **more))  # type: ignore[method-assign]
-    return cluster
-
-
-def converged(cluster: Cluster, manifests: list[Manifest]) -> Outcome:
-    wish = Wish(manifests, scope=SCOPE, prune_kinds=PRUNED)
-    return converge(cluster, wish, Pace(False, deadline(60), lambda _message: None))
-
-
-def object_of(api: str, kind: str, namespace: str, name: str, **content: Any) -> Manifest:
-    return {"apiVersion": api, "kind": kind, "metadata": {"name": name, "namespace": namespace}, **content}
-
-
-def service(namespace: str, port: int) -> Manifest:
-    return object_of("v1", "Service", namespace, "web", spec={"ports": [{"port": port}], "selector": {"app": "web"}})
-
-
-def workload(namespace: str, image: str) -> Manifest:
-    labels = {"app": "web"}
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "web", "image": image}]}}
-    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
-    return object_of("apps/v1", "Deployment", namespace, "web", spec=spec)
-
-
-def role(namespace: str, verb: str) -> Manifest:
-    rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": [verb]}]
-    return object_of("rbac.authorization.k8s.io/v1", "Role", namespace, "web", rules=rules)
-
-
-def before(namespace: str) -> list[Manifest]:
-    return [
-        *(config_map(namespace, name, value="old") for name in ("same", "changed", "pruned", "pruned-too")),
-        object_of("v1", "ServiceAccount", namespace, "pruned"),
-        role(namespace, "get"),
-        service(namespace, 80),
-        workload(namespace, "web:1"),
-    ]
-
-
-def after(namespace: str) -> list[Manifest]:
-    """Something of every rank to create, to change, to leave alone and to prune; and a namespace that comes with it."""
-    new = f"{namespace}-new"
-    return [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": new}},
-        config_map(namespace, "same", value="old"),
-        config_map(namespace, "changed", value="new"),
-        *(config_map(where, name, value="new") for where in (namespace, new) for name in ("one", "two")),
-        object_of("v1", "Secret", new, "made", data={"key": "dmFsdWU="}),
-        object_of("v1", "ServiceAccount", namespace, "made"),
-        role(namespace, "list"),
-        service(namespace, 8080),
-        workload(namespace, "web:2"),
-    ]
-
-
-@dataclass(frozen=True)
-class Ground:
-    """A namespace with what is to be changed, and beside it what nobody may touch."""
-
-    fleet: Fleet
-    bystanders: dict[str, str]
-
-    @property
-    def lab(self) -> Lab:
-        return self.fleet.lab
-
-    def seen(self) -> dict[str, str]:
-        return {
-            f"{item['kind']} {item['metadata']['name']}": item["metadata"]["resourceVersion"]
-            for item in self.fleet.get("east", "configmaps,secrets", "-n", "kill-others")["items"]
-            if item["metadata"]["name"] not in PUBLISHED
-        }
 
 
 @pytest.fixture(scope="module")
 def ground(lab: Lab) -> Ground:
-    fleet = fleet_of(lab)
-    fleet.namespace("east", "kill-others")
-    other = config_map("kill-others", "other-scope", value="x")
-    cluster = cluster_of(lab)
-    converge(cluster, Wish([other], scope="kills"), Pace(False, None, lambda _message: None))
-    fleet.kubectl("east", "-n", "kill-others", "create", "configmap", "by-hand", "--from-literal=a=b")
-    fleet.kubectl("east", "-n", "kill-others", "create", "secret", "generic", "by-hand", "--from-literal=a=b")
-    # Somebody may copy the label: what we did not label ourselves is not ours.
-    fleet.kubectl("east", "-n", "kill-others", "create", "configmap", "copied")
-    fleet.kubectl("east", "-n", "kill-others", "label", "configmap", "copied", f"meshfleet.io/scope={SCOPE}")
-    ground = Ground(fleet, {})
-    return Ground(fleet, ground.seen())
+    return grounded(lab)
 
 
-def prepared(ground: Ground, namespace: str) -> None:
-    ground.fleet.namespace("east", namespace)
-    converged(cluster_of(ground.lab), before(namespace))
-
-
-def killed(lab: Lab, namespace: str, at: int, answered: bool) -> bool:
+def killed(lab: Lab, wish: Wish, at: int, answered: bool) -> bool:
     """Runs the apply in a process that dies at its n-th request; False when it ended before that."""
     child = os.fork()
     if child == 0:
@@ -148,15 +59,14 @@ def killed(lab: Lab, namespace: str, at: int, answered: bool) -> bool:
                     os.kill(os.getpid(), signal.SIGKILL)
 
         try:
-            converged(cluster_of(lab, die), after(namespace))
+            fulfilled(cluster_of(lab, die), wish)
         finally:
             os._exit(0)
     _pid, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status) == -signal.SIGKILL
 
 
-@pytest.fixture(scope="module")
-def requests(ground: Ground) -> int:
+def counted(lab: Lab, wish: Wish) -> int:
     """How many requests the whole apply makes."""
     asked: list[None] = []
 
@@ -164,10 +74,16 @@ def requests(ground: Ground) -> int:
         asked.append(None)
         return ask()
 
-    prepared(ground, "kill-whole")
-    assert converged(cluster_of(ground.lab, note), after("kill-whole")).changed
-    assert len({moment(number, len(asked)) for number in range(MOMENTS)}) == MOMENTS
+    assert fulfilled(cluster_of(lab, note), wish).changed
     return len(asked)
+
+
+@pytest.fixture(scope="module")
+def requests(ground: Ground) -> int:
+    prepared(ground, "kill-whole")
+    asked = counted(ground.lab, wish_of(after("kill-whole")))
+    assert len({moment(number, asked) for number in range(MOMENTS)}) == MOMENTS
+    return asked
 
 
 def moment(number: int, requests: int) -> tuple[int, bool]:
@@ -175,23 +91,61 @@ def moment(number: int, requests: int) -> tuple[int, bool]:
     return 1 + number * requests // MOMENTS, number % 2 == 1
 
 
-def listed(ground: Ground, kind: Kind, namespace: str) -> dict[str, Any]:
-    items = cluster_of(ground.lab).list(kind, namespace)[0]
-    return {item["metadata"]["name"]: item.get("data") for item in items if item["metadata"]["name"] not in PUBLISHED}
-
-
 @pytest.mark.parametrize("number", range(MOMENTS))
 def test_a_rerun_ends_what_was_killed(ground: Ground, requests: int, number: int) -> None:
     namespace = f"kill-{number}"
-    prepared(ground, namespace)
+    bystanders = prepared(ground, namespace)
     at, answered = moment(number, requests)
 
-    assert killed(ground.lab, namespace, at, answered), f"request {at} of {requests} never came"
+    assert killed(ground.lab, wish_of(after(namespace)), at, answered), f"request {at} of {requests} never came"
+    assert ground.bystanders(namespace) == bystanders
     converged(cluster_of(ground.lab), after(namespace))
 
-    wanted = {name: {"value": "new"} for name in ("one", "two")}
-    assert listed(ground, CONFIG_MAPS, f"{namespace}-new") == wanted
-    assert listed(ground, CONFIG_MAPS, namespace) == wanted | {"changed": {"value": "new"}, "same": {"value": "old"}}
-    assert listed(ground, SECRETS, f"{namespace}-new") == {"made": {"key": "dmFsdWU="}}
-    assert not converged(cluster_of(ground.lab), after(namespace)).changed
-    assert ground.seen() == ground.bystanders
+    ended(ground, namespace)
+    assert ground.bystanders(namespace) == bystanders
+
+
+def claimed(namespace: str) -> Wish:
+    """Two objects that kubectl applied, as ours alone."""
+    wanted = [config_map(namespace, f"taken-{at}", kept="new") for at in "ab"]
+    return Wish(wanted, take_ownership=True)
+
+
+def owners(ground: Ground, namespace: str) -> Counter[str]:
+    """How far each object is: its former owner's still, ours but not as desired yet, or all that is desired."""
+    items = cluster_of(ground.lab).list(CONFIG_MAPS, namespace)[0]
+    states: Counter[str] = Counter()
+    for item in items:
+        if item["metadata"]["name"].startswith("taken-"):
+            ours = [entry["manager"] for entry in item["metadata"]["managedFields"]] == ["meshfleet"]
+            states["theirs" if not ours else "ours" if item["data"] == {"kept": "new"} else "between"] += 1
+    return states
+
+
+def test_a_rerun_ends_a_takeover_that_was_killed(ground: Ground) -> None:
+    """At each request. A takeover is two writes: between the two all is ours, also what is not desired."""
+    ground.fleet.namespace("east", "take-whole")
+    planted(ground, "take-whole")
+    requests = counted(ground.lab, claimed("take-whole"))
+    moments = [(at, answered) for at in range(1, requests + 1) for answered in (False, True)]
+    left: Counter[str] = Counter()
+    for number, (at, answered) in enumerate(moments):
+        namespace = f"take-{number}"
+        ground.fleet.namespace("east", namespace)
+        planted(ground, namespace)
+        crowd(ground.lab, namespace)
+        bystanders = ground.bystanders(namespace)
+
+        assert killed(ground.lab, claimed(namespace), at, answered), f"request {at} of {requests} never came"
+        left += owners(ground, namespace)
+        fulfilled(cluster_of(ground.lab), claimed(namespace))
+
+        assert owners(ground, namespace) == {"ours": 2}, (at, answered)
+        assert not fulfilled(cluster_of(ground.lab), claimed(namespace)).changed
+        assert ground.bystanders(namespace) == bystanders
+    assert set(left) == {"theirs", "between", "ours"}
+
+
+def planted(ground: Ground, namespace: str) -> None:
+    theirs = [config_map(namespace, f"taken-{at}", kept="old", dropped="old") for at in "ab"]
+    ground.fleet.kubectl("east", "apply", "-f", "-", stdin=yaml.safe_dump_all(theirs))
