@@ -85,7 +85,11 @@ def _yaml_documents(text: str, origin: str) -> Iterator[Any]:
         # Ansible's tagged strings are no str to the C loader.
         yield from yaml.load_all(text.encode(), yaml_loader())
     except yaml.YAMLError as error:
-        raise MeshError(f"{origin} is not valid YAML: {' '.join(str(error).split())}") from error
+        # What YAML takes for an alias or a tag may be a password that begins with * or !.
+        said = re.sub(r"'[^'<]{3,}'", "'(not shown)'", " ".join(str(error).split()))
+        raise MeshError(f"{origin} is not valid YAML: {said}") from error
+    except ValueError as error:
+        raise MeshError(f"{origin} is not valid YAML: a value is not of the type that its tag says") from error
 
 
 class _WithoutColon(NamedTuple):

@@ -128,6 +128,24 @@ def test_a_wrong_manifest_is_refused_with_its_place(definition: Any, message: st
     assert str(refused.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: !hunter22",
+        "a: !h!hunter22 b",
+        "a: !<hunter22> b",
+        "a: *hunter22",
+        "a: !!int hunter22",
+        "a: !!float hunter22",
+    ],
+)
+def test_a_value_that_yaml_takes_for_something_else_is_not_told(text: str) -> None:
+    """It may be a password."""
+    with pytest.raises(MeshError, match=r"^definition is not valid YAML: ") as refused:
+        parse(text)
+    assert "hunter22" not in str(refused.value)
+
+
 def test_the_origin_is_named() -> None:
     with pytest.raises(MeshError, match=r"^files/a\.yaml, document 2 \(X\): metadata\.name is missing"):
         parse([config("a"), {"apiVersion": "v1", "kind": "X"}], "files/a.yaml")
