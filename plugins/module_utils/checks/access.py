@@ -19,6 +19,7 @@ from ..authorization.rules import ALLOW, DENY, Rule, negative
 from ..findings import Severity
 from .check import Hit, check
 from .node import Node, Resource
+from .pods import has_proxy
 from .servers import servers
 from .snapshot import Snapshot
 
@@ -209,7 +210,7 @@ def _at(workload: Workload) -> str:
 
 
 def _attached(snapshot: Snapshot) -> Sequence[tuple[Workload, Mapping[str, list[Policy]]]]:
-    """One workload for each set of policies in a namespace."""
+    """One workload for each set of policies in a namespace, of those whose proxies enforce them."""
     return snapshot.once(_by_policies)
 
 
@@ -217,8 +218,7 @@ def _by_policies(snapshot: Snapshot) -> list[tuple[Workload, Mapping[str, list[P
     mesh = snapshot.once(policies)
     seen: dict[tuple[Any, ...], tuple[Workload, Mapping[str, list[Policy]]]] = {}
     known: set[tuple[str, frozenset[tuple[str, str]]]] = set()
-    for pod in (*snapshot.of("Pod"), *snapshot.of("Deployment")):
-        workload = workload_of(snapshot, pod)
+    for workload in _enforcing(snapshot):
         labels = workload.namespace, frozenset(workload.labels.items())
         if labels in known:
             continue
@@ -229,6 +229,18 @@ def _by_policies(snapshot: Snapshot) -> list[tuple[Workload, Mapping[str, list[P
         if names:
             seen.setdefault((workload.namespace, workload.gateway, names, said), (workload, found))
     return list(seen.values())
+
+
+def _enforcing(snapshot: Snapshot) -> Iterator[Workload]:
+    """Pods with a proxy, and what makes pods of which none is there yet."""
+    for pod in snapshot.of("Pod"):
+        workload = workload_of(snapshot, pod)
+        if workload.gateway or has_proxy(pod):
+            yield workload
+    for deployment in snapshot.of("Deployment"):
+        workload = workload_of(snapshot, deployment)
+        if not workload.labels or not snapshot.pods(workload.namespace, workload.labels):
+            yield workload
 
 
 @check(
@@ -242,7 +254,8 @@ def http_on_tcp(snapshot: Snapshot) -> Iterator[Hit]:
     """On a TCP port there are no methods, paths, hosts, headers and tokens.
 
     An ALLOW rule with one of them is left out there, so that no connection is allowed by it. A DENY rule loses the
-    field and denies more than it says. The webhook warns of DENY rules without looking at ports (IST0133).
+    field and denies more than it says. The webhook warns of DENY rules without looking at ports (IST0133). Services
+    whose pods have no proxy, as istiod's own, are not looked at: nothing enforces policies there.
     """
     if not snapshot.knows("Service"):
         return
@@ -250,8 +263,9 @@ def http_on_tcp(snapshot: Snapshot) -> Iterator[Hit]:
     for service in snapshot.of("Service"):
         wanted = service.spec["selector"].labels
         pods = snapshot.pods(service.namespace, wanted) if wanted else []
-        workload = workload_of(snapshot, pods[0]) if pods else Workload(service.namespace, wanted)
-        if not wanted or workload.gateway:
+        pod = next((one for one in pods if has_proxy(one)), None)
+        workload = workload_of(snapshot, pod) if pod else Workload(service.namespace, wanted)
+        if not wanted or workload.gateway or (pods and not pod):
             continue
         for node in service.spec["ports"].each():
             for port in targets_of(snapshot, service, workload, node):

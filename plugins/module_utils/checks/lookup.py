@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from .node import Node, Resource
+from .pods import names_proxy
 from .servers import bindings, homes
 from .snapshot import MESH_GATEWAY, Snapshot, wildcards
 
@@ -134,15 +135,11 @@ def meshed(snapshot: Snapshot) -> Meshed:
 def _meshed(snapshot: Snapshot) -> Meshed:
     found: dict[bool, set[str]] = {True: set(), False: set()}
     for pod in snapshot.of("Pod"):
-        native = _names_proxy(pod.spec["initContainers"])
-        if native or _names_proxy(pod.spec["containers"]):
+        native = names_proxy(pod.spec["initContainers"])
+        if native or names_proxy(pod.spec["containers"]):
             # A proxy without an application beside it is a gateway.
             found[native or len(list(pod.spec["containers"].each())) > 1].add(pod.namespace)
     return Meshed(dict.fromkeys(sorted(found[True] | found[False])), dict.fromkeys(sorted(found[True])))
-
-
-def _names_proxy(containers: Node) -> bool:
-    return any(one["name"].text == "istio-proxy" for one in containers.each())
 
 
 class Rule(NamedTuple):

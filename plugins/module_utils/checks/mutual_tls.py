@@ -14,11 +14,11 @@ from ..authorization.ports import targets_of
 from ..findings import Severity
 from .check import Hit, check
 from .node import Node, Resource
+from .pods import PROXY, has_proxy
 from .snapshot import Snapshot
 
 _REFERENCE = "https://istio.io/latest/docs/reference/config/security/peer_authentication/"
 _MIGRATION = "https://istio.io/latest/docs/tasks/security/authentication/mtls-migration/"
-_PROXY = "istio-proxy"
 _NAMED = 5
 
 
@@ -46,13 +46,8 @@ def groups(snapshot: Snapshot) -> list[Group]:
             or is_gateway(snapshot, pod.labels)
         ):
             continue
-        found[pod.namespace, frozenset(pod.labels.items()), _proxied(pod)].append(pod)
+        found[pod.namespace, frozenset(pod.labels.items()), has_proxy(pod)].append(pod)
     return [Group(pods, proxied) for (_namespace, _labels, proxied), pods in found.items()]
-
-
-def _proxied(pod: Resource) -> bool:
-    containers = (*pod.spec["containers"].each(), *pod.spec["initContainers"].each())
-    return any(one["name"].text == _PROXY for one in containers)
 
 
 def _mode(snapshot: Snapshot, pod: Resource, port: int = 0) -> tuple[str, Resource | None]:
@@ -129,7 +124,7 @@ def _probed(pod: Resource) -> Iterator[tuple[Node, int]]:
             for kind in ("httpGet", "tcpSocket", "grpc"):
                 node = container.at(probe, kind)
                 port = named.get(node["port"].text) if node["port"].text else node["port"].number
-                if container["name"].text != _PROXY and isinstance(port, int):
+                if container["name"].text != PROXY and isinstance(port, int):
                     yield node, port
 
 
@@ -161,7 +156,7 @@ def _served(snapshot: Snapshot) -> Iterator[tuple[Resource, list[Resource]]]:
     """Services with pods of theirs that all have a sidecar."""
     for service in snapshot.of("Service"):
         pods = _pods(snapshot, service)
-        if pods and all(_proxied(pod) for pod in pods):
+        if pods and all(has_proxy(pod) for pod in pods):
             yield service, pods
 
 
@@ -234,7 +229,7 @@ def plaintext_client(snapshot: Snapshot) -> Iterator[Hit]:
     """
     for rule, node, service, pods in _told(snapshot):
         mode = node["mode"].text or "DISABLE"
-        if mode in ("DISABLE", "SIMPLE", "MUTUAL") and all(_proxied(pod) for pod in pods):
+        if mode in ("DISABLE", "SIMPLE", "MUTUAL") and all(has_proxy(pod) for pod in pods):
             strict = next(
                 (one for one in service.spec["ports"].each() if _strict(snapshot, service, pods[0], one)), None
             )
@@ -254,7 +249,7 @@ def mutual_client(snapshot: Snapshot) -> Iterator[Hit]:
     for rule, node, service, pods in _told(snapshot):
         if node["mode"].text != "ISTIO_MUTUAL":
             continue
-        if not any(_proxied(pod) for pod in pods):
+        if not any(has_proxy(pod) for pod in pods):
             yield Hit(rule, node, f"no pod of {service} has a sidecar: {_names(pods)}")
             continue
         mode, policy = _mode(snapshot, pods[0])
