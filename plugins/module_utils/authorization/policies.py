@@ -69,7 +69,7 @@ class _Selected(Generic[P]):
 
     def __init__(self, found: Iterable[P]) -> None:
         self._found: dict[tuple[str, tuple[str, str] | None], list[tuple[int, P]]] = defaultdict(list)
-        for number, one in enumerate(sorted(found, key=lambda one: age(one.resource))):
+        for number, one in enumerate(sorted(found, key=lambda one: one.resource.age)):
             first = next(iter(selector(one.resource).items()), None)
             self._found[one.resource.namespace, first].append((number, one))
 
@@ -81,12 +81,6 @@ class _Selected(Generic[P]):
             for _number, one in sorted(numbered, key=lambda pair: pair[0]):
                 if attached(one.resource, workload):
                     yield one
-
-
-def age(resource: Resource) -> tuple[str, str, str]:
-    """Orders objects as istiod does: the oldest first, then by name."""
-    created = resource.root.at("metadata", "creationTimestamp").text
-    return created or "9", resource.name, resource.namespace
 
 
 def attached(policy: Resource, workload: Workload) -> bool:

@@ -302,7 +302,9 @@ def _one_host(snapshot: Snapshot) -> Iterator[Hit]:
         if len(hosts) == 1:
             continue
         services = [one for one in hosts if one.resource.identity.kind == "Service"]
-        entries = sorted((one for one in hosts if one.resource.identity.kind != "Service"), key=_age)
+        entries = sorted(
+            (one for one in hosts if one.resource.identity.kind != "Service"), key=lambda one: one.resource.age
+        )
         first: dict[str, Host] = {}
         for entry in entries:
             for service in services:
@@ -319,11 +321,6 @@ def _one_host(snapshot: Snapshot) -> Iterator[Hit]:
                         _host_node(entry.resource, name),
                         f"{other} is {name} already, with {what}: what is said here is ignored",
                     )
-
-
-def _age(host: Host) -> tuple[str, str, str]:
-    resource = host.resource
-    return resource.root.at("metadata", "creationTimestamp").text or "~", resource.name, resource.namespace
 
 
 def _meet(one: Host, other: Host) -> bool:
@@ -365,7 +362,7 @@ def _one_address(snapshot: Snapshot) -> Iterator[Hit]:
     first: dict[tuple[str, int], Resource] = {}
     entries = [one for one in snapshot.of("ServiceEntry") if one.spec["addresses"].texts]
     default = "defaultServiceExportTo"
-    for entry in sorted(entries, key=lambda one: (_created(one), one.name, one.namespace)):
+    for entry in sorted(entries, key=lambda one: one.age):
         if ALL not in exported(entry, snapshot, default):
             continue
         for port in entry.spec["ports"].each():
@@ -376,10 +373,6 @@ def _one_address(snapshot: Snapshot) -> Iterator[Hit]:
                 other = first.setdefault((node.text, number), entry)
                 if _hosts(other).isdisjoint(_hosts(entry)):
                     yield Hit(entry, node, f"{other} has {node.text}:{number} already, for other hosts")
-
-
-def _created(resource: Resource) -> str:
-    return resource.root.at("metadata", "creationTimestamp").text or "~"
 
 
 def _hosts(entry: Resource) -> set[str]:

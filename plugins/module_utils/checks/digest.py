@@ -204,7 +204,7 @@ def _services(snapshot: Snapshot) -> dict[str, dict[str, str]]:
 def _mtls(snapshot: Snapshot) -> dict[str, str]:
     """Of several rules for one namespace the oldest counts, see https://istio.io/latest/docs/reference/config/security/."""
     found: dict[str, str] = {}
-    for rule in sorted(snapshot.of("PeerAuthentication"), key=_age):
+    for rule in sorted(snapshot.of("PeerAuthentication"), key=lambda one: one.age):
         if not _selects(rule):
             mode = "" if meant(rule) else rule.spec.at("mtls", "mode").text or "UNSET"
             found.setdefault("" if rule.namespace == snapshot.root_namespace else rule.namespace, mode)
@@ -213,10 +213,6 @@ def _mtls(snapshot: Snapshot) -> dict[str, str]:
 
 def _selects(rule: Resource) -> bool:
     return bool(rule.spec.at("selector", "matchLabels").labels)
-
-
-def _age(resource: Resource) -> tuple[str, str, str]:
-    return resource.root.at("metadata", "creationTimestamp").text, resource.namespace, resource.name
 
 
 def _hashes(snapshot: Snapshot, kind: str) -> dict[str, dict[str, str]]:

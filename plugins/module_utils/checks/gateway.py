@@ -351,7 +351,7 @@ def servers_in_conflict(snapshot: Snapshot) -> Iterator[Hit]:
     for group in sharing(snapshot):
         first: dict[tuple[int, str], Server] = {}
         by_host: dict[tuple[int, str, str], Server] = {}
-        for server in (server for gateway in sorted(group, key=_age) for server in servers(gateway)):
+        for server in (server for gateway in sorted(group, key=lambda one: one.age) for server in servers(gateway)):
             if server.port is None:
                 continue
             place = (server.port, server.node["bind"].text)
@@ -375,10 +375,6 @@ def servers_in_conflict(snapshot: Snapshot) -> Iterator[Hit]:
             if problem and key not in told:
                 told.add(key)
                 yield Hit(server.gateway, server.node, f"the server {problem}")
-
-
-def _age(gateway: Resource) -> tuple[str, str, str]:
-    return gateway.root.at("metadata", "creationTimestamp").text or "~", gateway.name, gateway.namespace
 
 
 @check(

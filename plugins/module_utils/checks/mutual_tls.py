@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from ..authorization.policies import age, is_gateway, policies, selector, workload_of
+from ..authorization.policies import is_gateway, policies, selector, workload_of
 from ..authorization.ports import targets_of
 from ..findings import Severity
 from .check import Hit, check
@@ -290,7 +290,7 @@ def overruled(snapshot: Snapshot) -> Iterator[Hit]:
     for one in snapshot.of("PeerAuthentication"):
         by_scope[one.namespace, frozenset(selector(one).items())].append(one)
     for same in by_scope.values():
-        oldest, *others = sorted(same, key=age)
+        oldest, *others = sorted(same, key=lambda one: one.age)
         for other in others:
             yield Hit(other, _selecting(other), f"{oldest} is older and for the same pods: this one is ignored")
 

@@ -116,6 +116,11 @@ class Resource:
     def annotations(self) -> dict[str, str]:
         return self.root.at("metadata", "annotations").labels
 
+    @property
+    def age(self) -> tuple[str, str, str]:
+        """Orders objects as istiod does: the oldest first, then by name. What is not applied yet is the youngest."""
+        return self.root.at("metadata", "creationTimestamp").text or "~", self.name, self.namespace
+
     def __str__(self) -> str:
         return str(self.identity)
 

@@ -155,7 +155,7 @@ def _above(snapshot: Snapshot, telemetry: Resource) -> list[Resource]:
 def _namespace_wide(snapshot: Snapshot) -> Mapping[str, Resource]:
     """The Telemetry of each namespace that is for all its workloads; the oldest one counts."""
     found: dict[str, Resource] = {}
-    for telemetry in sorted(snapshot.of("Telemetry"), key=_age):
+    for telemetry in sorted(snapshot.of("Telemetry"), key=lambda one: one.age):
         if not _narrow(telemetry):
             found.setdefault(telemetry.namespace, telemetry)
     return found
@@ -164,10 +164,6 @@ def _namespace_wide(snapshot: Snapshot) -> Mapping[str, Resource]:
 def _narrow(telemetry: Resource) -> bool:
     spec = telemetry.spec
     return bool(spec.at("selector", "matchLabels").value or spec["targetRef"].value or spec["targetRefs"].value)
-
-
-def _age(telemetry: Resource) -> tuple[str, str]:
-    return telemetry.root.at("metadata", "creationTimestamp").text or "~", telemetry.name
 
 
 @check(
