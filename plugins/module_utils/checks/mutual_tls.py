@@ -14,7 +14,7 @@ from ..authorization.ports import targets_of
 from ..findings import Severity
 from .check import Hit, check
 from .node import Node, Resource
-from .pods import PROXY, has_proxy
+from .pods import PROXY, has_proxy, passes_by
 from .snapshot import Snapshot
 
 _REFERENCE = "https://istio.io/latest/docs/reference/config/security/peer_authentication/"
@@ -51,6 +51,9 @@ def groups(snapshot: Snapshot) -> list[Group]:
 
 
 def _mode(snapshot: Snapshot, pod: Resource, port: int = 0) -> tuple[str, Resource | None]:
+    """The mode of a pod's port and what says so; empty where connections go past the sidecar."""
+    if port and passes_by(pod, port):
+        return "", None
     return snapshot.once(policies).mutual_tls(workload_of(snapshot, pod), port)
 
 
@@ -111,9 +114,8 @@ def probes(snapshot: Snapshot) -> Iterator[Hit]:
         pod = group.first
         if not group.proxied or pod.annotations.get("sidecar.istio.io/rewriteAppHTTPProbers") != "false":
             continue
-        excluded = pod.annotations.get("traffic.sidecar.istio.io/excludeInboundPorts", "").replace(" ", "").split(",")
         for node, port in _probed(pod):
-            if str(port) not in excluded and _mode(snapshot, pod, port)[0] == "STRICT":
+            if _mode(snapshot, pod, port)[0] == "STRICT":
                 yield Hit(pod, node, f"the kubelet probes port {port} in plaintext, which takes mutual TLS only")
 
 

@@ -8,11 +8,25 @@ from __future__ import annotations
 from .node import Node, Resource
 
 PROXY = "istio-proxy"
+_EXCLUDED = "traffic.sidecar.istio.io/excludeInboundPorts"
+_INCLUDED = "traffic.sidecar.istio.io/includeInboundPorts"
 
 
 def has_proxy(pod: Resource) -> bool:
     """Whether a container of Istio's proxy is in a pod that was made."""
     return names_proxy(pod.spec["containers"]) or names_proxy(pod.spec["initContainers"])
+
+
+def passes_by(pod: Resource, port: int) -> bool:
+    """Whether connections to a port of the pod go past its sidecar, which then enforces nothing for them."""
+    included = pod.annotations.get(_INCLUDED, "*")
+    if included.strip() != "*":
+        return str(port) not in _listed(included)
+    return str(port) in _listed(pod.annotations.get(_EXCLUDED, ""))
+
+
+def _listed(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",")]
 
 
 def names_proxy(containers: Node) -> bool:
