@@ -146,13 +146,17 @@ class Policies:
             return "ztunnel and waypoints serve the workload, and their policies are not looked at"
         return ""
 
+    @cached_property
+    def taken_domains(self) -> frozenset[str]:
+        """The trust domains whose certificates sidecars take: the mesh's, its aliases, those of other authorities."""
+        roots = self.snapshot.mesh["caCertificates"].each()
+        return frozenset((*self.domains, *(name for root in roots for name in root["trustDomains"].texts)))
+
     def foreign(self, principal: str) -> bool:
         """Whether an identity is of a trust domain that sidecars do not take; false where meshConfig is not known."""
         if not principal or not self.snapshot.mesh_configs:
             return False
-        roots = self.snapshot.mesh["caCertificates"].each()
-        known = {*self.domains, *(name for root in roots for name in root["trustDomains"].texts)}
-        return principal.partition("/")[0] not in known
+        return principal.partition("/")[0] not in self.taken_domains
 
     def tokens(self, workload: Workload) -> list[Node]:
         """The JWT rules of a workload."""

@@ -80,14 +80,14 @@ def scheme(snapshot: Snapshot) -> Iterator[Hit]:
     reference="https://istio.io/latest/docs/tasks/security/authorization/authz-td-migration/",
 )
 def foreign_domain(snapshot: Snapshot) -> Iterator[Hit]:
-    """A principal begins with a trust domain. One that is neither the mesh's own nor an alias of it belongs to nobody
-    in the mesh.
+    """A principal begins with a trust domain. One that is neither the mesh's own, nor an alias of it, nor of an
+    authority in `meshConfig.caCertificates`, belongs to nobody in the mesh.
 
     `cluster.local` always stands for the mesh's own. Told only where meshConfig is known.
     """
     if not snapshot.mesh_configs:
         return
-    known = snapshot.trust_domains
+    known = snapshot.trust_domains | snapshot.once(policies).taken_domains
     for policy in snapshot.of("AuthorizationPolicy"):
         for node in _principals(policy):
             domain = trust_domains.domain_of(node.text)
@@ -111,10 +111,12 @@ def no_account(snapshot: Snapshot) -> Iterator[Hit]:
     """
     if not snapshot.knows("ServiceAccount"):
         return
+    own = snapshot.trust_domains | {"*"}
     for policy in snapshot.of("AuthorizationPolicy"):
         accounts = (*_entries(policy, "serviceAccounts"), *_when(policy, "source.serviceAccount"))
         named = [(node, *_account(node.text, policy.namespace)) for node in accounts]
-        named += [(node, parts[2], parts[4]) for node in _principals(policy) if (parts := _parts(node.text))]
+        principals = ((node, _parts(node.text)) for node in _principals(policy))
+        named += [(node, parts[2], parts[4]) for node, parts in principals if parts and parts[0] in own]
         for node, namespace, name in named:
             if name and snapshot.get("ServiceAccount", namespace, name) is None:
                 severity = None if snapshot.pods(namespace) else Severity.INFO

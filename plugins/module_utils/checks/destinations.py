@@ -32,8 +32,9 @@ _SHOWN = 3
 def mirrors(snapshot: Snapshot) -> Iterator[Hit]:
     """The answers to mirrored requests are thrown away, so nobody sees where they do not arrive.
 
-    Without a pod behind the Service each of them fails; mirrored to the destination that serves the route itself, each
-    request is made twice. istioctl tells of hosts and subsets that do not exist (IST0101), not of these.
+    Without a pod behind the Service, or a Deployment that will make one, each of them fails; mirrored to where the
+    route itself goes, each request is made twice. istioctl tells of hosts and subsets that do not exist (IST0101), not
+    of these.
     """
     for use in uses(snapshot):
         if not use.mirror or not use.weight > 0:
@@ -64,7 +65,8 @@ def _known(snapshot: Snapshot, host: str) -> list[Host]:
 def _may_have_pods(snapshot: Snapshot, service: Resource) -> bool:
     selector = service.spec["selector"].labels
     known = snapshot.knows_in("Pod", service.namespace)
-    return not selector or not known or bool(snapshot.pods(service.namespace, selector))
+    found = snapshot.carriers(service.namespace, selector) if selector else []
+    return not selector or not known or any(one.spec["replicas"].number != 0 for one in found)
 
 
 # Subsets

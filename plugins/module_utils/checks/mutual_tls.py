@@ -325,6 +325,8 @@ def in_root_namespace(snapshot: Snapshot) -> Iterator[Hit]:
 def selects_nothing(snapshot: Snapshot) -> Iterator[Hit]:
     """A selector takes pods with all its labels in the object's namespace; one in the root namespace, in any.
 
+    So it does with machines outside of the cluster (WorkloadEntry), and with the pods that a Deployment is yet to make.
+
     istioctl looks at AuthorizationPolicies only (IST0127).
     """
     if not snapshot.knows("Pod"):
@@ -334,7 +336,7 @@ def selects_nothing(snapshot: Snapshot) -> Iterator[Hit]:
             everywhere = one.namespace == snapshot.root_namespace
             if everywhere and kind == "PeerAuthentication":
                 continue
-            if selector(one) and not snapshot.pods("" if everywhere else one.namespace, selector(one)):
+            if selector(one) and not snapshot.carriers("" if everywhere else one.namespace, selector(one)):
                 yield Hit(one, one.spec["selector"], f"no pod has the labels {_written(selector(one))}")
 
 

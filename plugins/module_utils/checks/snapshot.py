@@ -24,6 +24,7 @@ CERTIFICATE_DAYS = 30
 """How many days before its end a certificate is a finding."""
 
 _TEMPLATES = ("Deployment", "StatefulSet", "DaemonSet")
+_MACHINES = ("WorkloadEntry", "WorkloadGroup")
 _PREFERRED = {kind.group for kind in ISTIO_KINDS.values()} | {"", "apps", "install.istio.io"}
 
 
@@ -153,23 +154,31 @@ class Snapshot:
         return [pod for pod in candidates if labels.items() <= pod.labels.items()]
 
     @cached_property
-    def _templates_by_label(self) -> Mapping[tuple[str, str], list[Resource]]:
-        found: dict[tuple[str, str], list[Resource]] = defaultdict(list)
-        for kind in _TEMPLATES:
-            for workload in self.of(kind):
-                for item in template_labels(workload).items():
-                    found[item].append(workload)
+    def _coming(self) -> Mapping[tuple[str, str, str], list[tuple[Resource, Mapping[str, str]]]]:
+        found: dict[tuple[str, str, str], list[tuple[Resource, Mapping[str, str]]]] = defaultdict(list)
+        for kind in (*_TEMPLATES, *_MACHINES):
+            for one in self.of(kind):
+                labels = template_labels(one)
+                for key, value in labels.items():
+                    found[one.namespace, key, value].append((one, labels))
+                    found["", key, value].append((one, labels))
         return found
+
+    def carriers(self, namespace: str, labels: Mapping[str, str]) -> list[Resource]:
+        """What carries all the labels: pods, else what would make such pods, and machines outside of the cluster.
+
+        The namespace is empty for all of them.
+        """
+        pods = self.pods(namespace, labels)
+        if pods or not labels:
+            return pods
+        candidates = min((self._coming.get((namespace, *item), []) for item in labels.items()), key=len)
+        return [one for one, its in candidates if labels.items() <= its.items()]
 
     def workloads(self, labels: Mapping[str, str]) -> list[Resource]:
         """The pods of any namespace that carry all the labels; where none runs, what would make such pods."""
-        if not labels:
-            return []
-        pods = self.pods("", labels)
-        if pods:
-            return pods
-        candidates = min((self._templates_by_label.get(item, []) for item in labels.items()), key=len)
-        return [one for one in candidates if labels.items() <= template_labels(one).items()]
+        found = self.carriers("", labels) if labels else []
+        return [one for one in found if one.identity.kind not in _MACHINES]
 
     @cached_property
     def _services_by_label(self) -> Mapping[tuple[str, str, str], list[Resource]]:
@@ -274,9 +283,13 @@ def in_cluster(resource: Resource) -> bool:
 
 
 def template_labels(workload: Resource) -> dict[str, str]:
-    """The labels of a Pod, or of the pods that a workload makes."""
+    """The labels of a Pod or a WorkloadEntry, or of those that a workload makes."""
     if workload.identity.kind == "Pod":
         return workload.labels
+    if workload.identity.kind == "WorkloadEntry":
+        return {**workload.spec["labels"].labels, **workload.labels}
+    if workload.identity.kind == "WorkloadGroup":
+        return workload.spec.at("metadata", "labels").labels
     return workload.spec.at("template", "metadata", "labels").labels
 
 
