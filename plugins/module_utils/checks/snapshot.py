@@ -236,7 +236,8 @@ class Snapshot:
     def mesh_configs(self) -> list[tuple[Resource, Node]]:
         """Each meshConfig with the object that holds it: of the ConfigMaps of istiod, and of IstioOperators.
 
-        An IstioOperator that is yet to be installed stands for the ConfigMap of its revision.
+        An IstioOperator that is yet to be installed stands for the ConfigMap of its revision, also where it says
+        nothing of the mesh: then Istio's defaults are meant.
         """
         found: dict[str, tuple[Resource, Node]] = {}
         for config_map in self.of("ConfigMap"):
@@ -252,8 +253,9 @@ class Snapshot:
                 )
         for operator in self.of("IstioOperator"):
             config, revision = operator.spec["meshConfig"], operator.spec["revision"].text
-            value = config if config else operator.spec.at("values", "meshConfig")
-            if value and not (in_cluster(operator) and revision in found):
+            values = operator.spec.at("values", "meshConfig")
+            value = config if config or not values else values
+            if (value or installs_istiod(operator)) and not (in_cluster(operator) and revision in found):
                 found[revision] = (operator, value)
         return list(found.values())
 
@@ -280,6 +282,12 @@ class Snapshot:
 def in_cluster(resource: Resource) -> bool:
     """Whether it was read from a cluster, and is not yet to be applied."""
     return bool(resource.root.at("metadata", "uid").text)
+
+
+def installs_istiod(operator: Resource) -> bool:
+    """Whether an IstioOperator brings a control plane, and not gateways alone."""
+    enabled = operator.spec.at("components", "pilot", "enabled").value
+    return enabled is True or (enabled is None and operator.spec["profile"].text != "empty")
 
 
 def template_labels(workload: Resource) -> dict[str, str]:

@@ -235,19 +235,36 @@ def unsubstituted(snapshot: Snapshot) -> Iterator[Hit]:
     """`${NAME}` is a shell's way to name a variable. Neither Kubernetes nor Istio replaces it.
 
     It is taken as it stands: as the value of a tag, a host or an address. A tag of traces may come from the proxy's
-    environment by `environment.name`; what differs per cluster is best rendered before it is applied.
+    environment by `environment.name`; what differs per cluster is best rendered before it is applied. What an
+    EnvoyFilter patches in, and a plugin's own configuration, may be in a language that means it so: there it is told
+    for your information.
     """
     for kind in (*ISTIO_KINDS, "IstioOperator"):
         for resource in snapshot.of(kind):
-            for node, name in _variables(resource.spec):
+            metadata = resource.root["metadata"]
+            for node, name in _variables(resource.spec, metadata["labels"], metadata["annotations"]):
+                if _LAST_APPLIED not in node.path:
+                    yield Hit(resource, node, f"${{{name}}} stands as it is written", "", _bearable(kind, node))
+    for resource, config in snapshot.mesh_configs:
+        if resource.identity.kind == "ConfigMap":
+            for node, name in _variables(config):
                 yield Hit(resource, node, f"${{{name}}} stands as it is written")
+
+
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_FREE = {"EnvoyFilter": ".patch.value", "WasmPlugin": "spec.pluginConfig", "TrafficExtension": ".pluginConfig"}
+"""Values whose language is not Istio's."""
+
+
+def _bearable(kind: str, node: Node) -> Severity | None:
+    return Severity.INFO if kind in _FREE and _FREE[kind] in node.path else None
 
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::?[-=?+][^}]*)?\}")
 
 
-def _variables(spec: Node) -> Iterator[tuple[Node, str]]:
-    todo = [spec]
+def _variables(*places: Node) -> Iterator[tuple[Node, str]]:
+    todo = list(places)
     while todo:
         node = todo.pop()
         value = node.value
