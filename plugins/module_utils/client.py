@@ -9,6 +9,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -52,6 +53,12 @@ class Cluster:
         self._transport = Transport(connection, bounds.connections)
         self._budget = Budget(SHARE * bounds.timeout)
         self._sleep = sleep
+
+    def patient(self, seconds: float) -> Cluster:
+        """The same server over the same connections, for requests that may lose so many seconds of their own."""
+        other = copy(self)
+        other._budget = Budget(seconds)
+        return other
 
     @property
     def host(self) -> str:

@@ -100,6 +100,7 @@ def wait_ready(
         reason = unready(live) or (wanted.missing(live) if wanted else None)
         return Finding(reason, live, hopeless(live)) if reason else None
 
+    cluster = _patient(cluster, until)
     findings = _awaited(cluster, _groups(targets), Judge("does not exist", "was deleted", present), until, progress)
     if findings:
         raise MeshError(_given_up(cluster, findings, until))
@@ -119,7 +120,7 @@ def wait_content(
         return Finding(reason, live) if reason else None
 
     judge = Judge("does not exist", "was deleted", present)
-    findings = _awaited(cluster, _groups([target]), judge, until, progress)
+    findings = _awaited(_patient(cluster, until), _groups([target]), judge, until, progress)
     return next((finding.reason for finding in findings.values()), None)
 
 
@@ -129,12 +130,17 @@ def wait_gone(cluster: Cluster, targets: Iterable[Target], until: Deadline, prog
     def present(live: Mapping[str, Any]) -> Finding:
         return Finding(f"is held by its finalizers {', '.join(finalizers(live)) or '(none)'}", live)
 
-    findings = _awaited(cluster, _groups(targets), Judge(None, None, present), until, progress)
+    findings = _awaited(_patient(cluster, until), _groups(targets), Judge(None, None, present), until, progress)
     if findings:
         held = [f"{key} {finding.reason}{explained(key, finding.live, (), ())}" for key, finding in findings.items()]
         raise MeshError(
             f"{_lines(held)}. Gave up after {until.seconds:.0f} s (wait_timeout); the deletion goes on by itself"
         )
+
+
+def _patient(cluster: Cluster, until: Deadline) -> Cluster:
+    """The cluster for a wait, which nothing but its own bound may end: a server may be away for all of it."""
+    return cluster.patient(max(until.left, 0.0) + _LOOK + _DIAGNOSIS)
 
 
 def finalizers(live: Mapping[str, Any]) -> list[str]:

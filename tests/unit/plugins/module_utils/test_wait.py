@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 import time
@@ -10,12 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 import pytest
+from urllib3 import HTTPHeaderDict
 
 from ansible_collections.meshfleet.istio.plugins.module_utils import wait
 from ansible_collections.meshfleet.istio.plugins.module_utils.client import Answer, Bounds, Cluster
+from ansible_collections.meshfleet.istio.plugins.module_utils.connection import Connection
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import ApiError, MeshError, NotSent, Unreachable
 from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import Kind, named
 from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import Identity, Manifest
+from ansible_collections.meshfleet.istio.plugins.module_utils.transport import NoAnswer, Reply
 from ansible_collections.meshfleet.istio.plugins.module_utils.wait import Target, deadline, wait_gone, wait_ready
 from ansible_collections.meshfleet.istio.plugins.module_utils.wait_for import condition
 
@@ -59,6 +63,9 @@ class Server:
     bounds: Bounds = field(default_factory=Bounds)
     watched: threading.Event = field(default_factory=threading.Event)
 
+    def patient(self, _seconds: float) -> Server:
+        return self
+
     def list(self, kind: Kind, where: str | None = None, *, fields: str | None = None) -> tuple[Manifests, str]:
         self.asked.append(f"list {kind.plural} {where or ''} {fields or ''}".rstrip())
         if self.fails:
@@ -84,6 +91,22 @@ class Server:
     def request(self, _method: str, path: str, query: dict[str, str]) -> Answer:
         self.asked.append(f"{path} {query.get('fieldSelector', '')}".rstrip())
         return Answer({"items": self.evidence(path)})
+
+
+class Away(Cluster):
+    """A cluster whose server refuses connections for so many seconds."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+        super().__init__(Connection("http://api", "", None), Bounds(timeout=0.05))
+        back = time.monotonic() + seconds
+        listed = {"metadata": {"resourceVersion": "1"}, "items": [namespace("a")]}
+
+        def exchange(_call: Any, _timeout: float, _patience: float) -> Reply:
+            if time.monotonic() < back:
+                raise NoAnswer(ConnectionRefusedError("no"))
+            return Reply(200, HTTPHeaderDict(), json.dumps(listed).encode())
+
+        monkeypatch.setattr(self._transport, "exchange", exchange)
 
 
 @dataclass
@@ -210,6 +233,19 @@ def test_a_server_that_restarts_ends_no_wait(failure: Exception) -> None:
     server = Server([namespace("a")], fails=[failure])
     assert waited(server, 30, namespace("a")).error == ""
     assert server.asked == ["list namespaces  metadata.name=a"] * 2
+
+
+def test_the_bound_of_a_wait_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task may lose four times request_timeout, here 0.2 seconds, to its requests; a wait as long as it may last."""
+    cluster = Away(monkeypatch, 1.0)
+    assert waited(cluster, 30, namespace("a")).error == ""
+    assert cluster.get("/version")["items"] == [namespace("a")]
+
+
+def test_a_server_that_stays_away_for_the_whole_wait_ends_it_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = waited(Away(monkeypatch, 60.0), 1.0, namespace("a"))
+    assert result.error.startswith("Namespace a is not ready: cannot be seen: http://api refuses connections")
+    assert 1.0 <= result.seconds < 1.0 + LATE
 
 
 def test_a_server_that_stays_away_is_the_reason() -> None:
