@@ -14,22 +14,24 @@ def refusal(status: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
     """The error that an answer of status 300 or more is, whether the API server gave it or something before it."""
     try:
         decoded = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         decoded = {}
     if isinstance(decoded, dict) and decoded.get("kind") == "Status":
-        details = decoded.get("details") or {}
+        given = decoded.get("details")
+        details = given if isinstance(given, dict) else {}
+        causes = details.get("causes")
         error = ApiError(
             status,
-            decoded.get("reason") or "",
-            decoded.get("message") or f"HTTP {status}",
-            tuple(details.get("causes") or ()),
+            str(decoded.get("reason") or ""),
+            str(decoded.get("message") or f"HTTP {status}"),
+            tuple(cause for cause in causes if isinstance(cause, dict)) if isinstance(causes, list) else (),
         )
         seconds = details.get("retryAfterSeconds")
     else:
         text = body.decode(errors="replace").strip()
         error, seconds = ApiError(status, "", text[:300] or f"HTTP {status}"), None
     after = retry_after(headers.get("Retry-After"), headers.get("Date"))
-    if after is None and seconds:
+    if after is None and isinstance(seconds, (int, float)) and seconds > 0:
         after = float(seconds)
     return error if after is None else replace(error, retry_after=after)
 

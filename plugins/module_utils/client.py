@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from . import shapes
 from .answers import refusal, warnings
 from .connection import Connection
 from .errors import ApiError, MeshError, NotSent, Unreachable
@@ -27,6 +28,7 @@ from .watching import Event, watch
 
 PAGE = 500
 _APPLY = "application/apply-patch+yaml"
+_object = shapes.shaped()
 
 
 class Answer(NamedTuple):
@@ -97,12 +99,17 @@ class Cluster:
             item.setdefault("kind", kind.kind)
         return items, version
 
-    def get(self, path: str) -> Any:
-        return self.request("GET", path).body
+    def get(self, path: str, **fields: type) -> Any:
+        """The object there, which has these fields of these types."""
+        return self.request("GET", path, decode=shapes.shaped(**fields)).body
+
+    def page(self, path: str, query: Mapping[str, str]) -> Any:
+        """A list of objects, or as much of it as one answer holds."""
+        return self.request("GET", path, query, decode=shapes.listed).body
 
     def text(self, path: str) -> str:
         """The body as it is, of what a proxied workload answers."""
-        return str(self.request("GET", path, decode=bytes.decode).body)
+        return str(self.request("GET", path, decode=shapes.text).body)
 
     def apply(self, kind: Kind, manifest: Manifest, *, dry_run: bool, force: bool, manager: str = MANAGER) -> Answer:
         """Server-side apply with strict field validation, see https://kubernetes.io/docs/reference/using-api/server-side-apply/."""
@@ -111,7 +118,7 @@ class Cluster:
         if dry_run:
             query["dryRun"] = "All"
         path = kind.path(metadata.get("namespace"), metadata["name"])
-        return self.request("PATCH", path, query, manifest, _APPLY)
+        return self.request("PATCH", path, query, manifest, _APPLY, shapes.manifest)
 
     def delete(
         self,
@@ -132,7 +139,7 @@ class Cluster:
         # The server reads the options alone; the query is for audit logs, which show no body.
         query = {"dryRun": "All"} if dry_run else None
         try:
-            return self.request("DELETE", kind.path(namespace, name), query, options)
+            return self.request("DELETE", kind.path(namespace, name), query, options, decode=shapes.shaped(kind=str))
         except ApiError as error:
             if error.code == 404 and not error.unknown_kind:
                 return Answer(None)
@@ -159,7 +166,7 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = "application/json",
-        decode: Callable[[bytes], Any] = json.loads,
+        decode: shapes.Decode = _object,
     ) -> Answer:
         """One request, tried again after passing failures.
 
@@ -204,22 +211,21 @@ class Cluster:
             self._sleep(rest)
         raise MeshError("retries must not be negative")
 
-    def _once(self, call: Call, decode: Callable[[bytes], Any]) -> Answer:
+    def _once(self, call: Call, decode: shapes.Decode) -> Answer:
         reply = self._transport.exchange(call, self.bounds.timeout, SHARE * self.bounds.timeout)
         if reply.status >= 300:
             raise refusal(reply.status, reply.body, reply.headers)
         try:
-            said = warnings(reply.headers.getlist("Warning"))
-            return Answer(decode(reply.body), said, reply.headers.get("Date", ""))
-        except ValueError as error:
-            what = f"with what is no JSON ({error})" if reply.body else "with nothing"
-            raise NoAnswer(NotAnAnswer(what)) from error
+            body = decode(reply.body)
+        except NotAnAnswer as error:
+            raise NoAnswer(error) from error
+        return Answer(body, warnings(reply.headers.getlist("Warning")), reply.headers.get("Date", ""))
 
 
 def _pages(cluster: Cluster, path: str, query: dict[str, str]) -> tuple[list[Manifest], str]:
     items: list[Manifest] = []
     while True:
-        body = cluster.request("GET", path, query).body
+        body = cluster.page(path, query)
         items += body.get("items") or ()
         metadata = body["metadata"]
         if not metadata.get("continue"):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from . import messages
+from . import messages, shapes
 from .client import Cluster
 from .errors import ApiError, MeshError, NotSent, PartlyApplied, Unreachable
 from .kinds import DEFINITION, NAMESPACE, Kind
@@ -258,11 +258,12 @@ def _take_over(cluster: Cluster, action: Action) -> None:
         path = action.kind.path(key.namespace, key.name)
         query = {"fieldManager": action.manager}
         try:
-            cluster.request("PATCH", path, query, {"metadata": metadata}, "application/merge-patch+json")
+            body, kind = {"metadata": metadata}, "application/merge-patch+json"
+            cluster.request("PATCH", path, query, body, kind, shapes.manifest)
         except ApiError as error:
             if last or error.code != 409:
                 raise
-            live = cluster.get(path)
+            live = cluster.get(path, metadata=dict)
         else:
             return
 

@@ -226,7 +226,7 @@ def _with_roots(cluster: Cluster, seen: Snapshot) -> Snapshot:
 def _count(cluster: Cluster, kind: Kind) -> int | None:
     """How many objects there are, by one of them and what the server says remains."""
     try:
-        answer = cluster.request("GET", kind.path(), {"limit": "1"}).body
+        answer = cluster.page(kind.path(), {"limit": "1"})
     except ApiError as error:
         if error.unknown_kind:
             return None

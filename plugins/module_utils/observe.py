@@ -85,7 +85,7 @@ def _discovered(cluster: Cluster, api_version: str, kind: str) -> Kind | str:
     """The kind as the server knows it, or why there is none."""
     group, _sep, version = api_version.rpartition("/")
     try:
-        served = cluster.get(f"/apis/{api_version}" if group else f"/api/{version}")["resources"]
+        served = cluster.get(f"/apis/{api_version}" if group else f"/api/{version}", resources=list)["resources"]
     except ApiError as error:
         if error.code != 404:
             raise
@@ -178,10 +178,10 @@ def served_instead(cluster: Cluster, kind: Kind) -> Kind | None:
     See https://kubernetes.io/docs/reference/using-api/#api-groups.
     """
     try:
-        group = cluster.get(f"/apis/{kind.group}")
+        group = cluster.get(f"/apis/{kind.group}", preferredVersion=dict, versions=list)
         versions = [group["preferredVersion"]["version"], *(entry["version"] for entry in group["versions"])]
         for version in dict.fromkeys(versions):
-            served = cluster.get(f"/apis/{kind.group}/{version}")["resources"]
+            served = cluster.get(f"/apis/{kind.group}/{version}", resources=list)["resources"]
             if any(entry["kind"] == kind.kind and "/" not in entry["name"] for entry in served):
                 return kind._replace(version=version)
     except ApiError as error:

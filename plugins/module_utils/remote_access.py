@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from . import shapes
 from .client import Bounds, Cluster
 from .connection import connect
 from .converge import Outcome, Pace, Wish, converge
@@ -257,7 +258,8 @@ def _requested(peer: _Peer, current: Manifest) -> tuple[str, tuple[str, ...]]:
     """A bound token, and what is to be said when the server issues it for less time than is needed."""
     wanted = peer.wanted
     path = f"{_ACCOUNT.path(peer.namespace, peer.account)}/token"
-    status = peer.cluster.request("POST", path, body=token_request(current, wanted.lifetime)).body["status"]
+    asked = token_request(current, wanted.lifetime)
+    status = peer.cluster.request("POST", path, body=asked, decode=shapes.shaped(status=dict)).body["status"]
     left = datetime.fromisoformat(status["expirationTimestamp"]).timestamp() - time.time()
     if left > wanted.renew_before:
         return status["token"], ()

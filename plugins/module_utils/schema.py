@@ -13,7 +13,7 @@ def schema(cluster: Cluster, kind: Kind) -> dict[str, Any] | None:
     """The kind's OpenAPI v3 schema as far as it is written in place; None where the cluster gives none."""
     path = f"/openapi/v3/apis/{kind.api_version}" if kind.group else f"/openapi/v3/api/{kind.version}"
     try:
-        schemas = cluster.get(path)["components"]["schemas"]
+        schemas = cluster.get(path, components=dict)["components"]["schemas"]
     except (ApiError, Unreachable, KeyError):
         return None
     for candidate in schemas.values():

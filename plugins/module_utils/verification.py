@@ -254,7 +254,7 @@ def _needed() -> list[Kind]:
 
 def _refused(cluster: Cluster, kind: Kind) -> str:
     try:
-        cluster.request("GET", kind.path(), {"limit": "1"})
+        cluster.page(kind.path(), {"limit": "1"})
     except ApiError as error:
         if error.code != 403:
             raise

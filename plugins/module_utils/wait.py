@@ -363,7 +363,7 @@ def _some(
     """Asks for one page of what there is."""
 
     def ask() -> list[Mapping[str, Any]]:
-        body = cluster.request("GET", kind.path(namespace), {"limit": str(_PAGE), **query}).body
+        body = cluster.page(kind.path(namespace), {"limit": str(_PAGE), **query})
         return [{**item, "kind": kind.kind} for item in body.get("items") or ()]
 
     return ask

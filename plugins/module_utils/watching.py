@@ -16,10 +16,13 @@ from .answers import refusal
 from .errors import Unreachable
 from .kinds import Kind
 from .manifests import Manifest
+from .shapes import named
 from .transport import Call, NoAnswer, Transport
 from .unreachable import explained
 
 Event = tuple[str, Manifest]
+_NAMELESS = ("BOOKMARK", "ERROR")
+"""Events whose object is a resourceVersion or a Status."""
 
 
 def watch(
@@ -70,6 +73,6 @@ def _event(line: bytes) -> Event | None:
     try:
         decoded: Any = json.loads(line)
         kind, item = decoded["type"], decoded["object"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
-    return (kind, item) if isinstance(item, dict) else None
+    return (kind, item) if (kind in _NAMELESS and isinstance(item, dict)) or named(item) else None

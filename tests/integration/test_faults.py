@@ -262,12 +262,14 @@ def rows(error: MeshError) -> Counter[str]:
     return Counter(row["action"] for row in getattr(error, "rows", []))
 
 
+LOGIN = Fault(status=200, headers=(("content-type", "application/json"),), body='{"error": "log in first"}')
 LASTING = {
     "503": (refuses(503, "overloaded"), "overloaded"),
     "429": (refuses(429, "slow down", Retry_After="100"), "slow down"),
     "reset": (LOST, "ends connections before it has answered"),
     "cut": (cut(0), "ends connections in the middle of its answers"),
     "silent": (SILENT, "does not answer in time"),
+    "login": (LOGIN, "answers, but with JSON that is no"),
     "late": (Fault(delay=3600), "does not answer in time"),
 }
 
@@ -282,7 +284,7 @@ def test_a_server_that_fails_from_the_first_request_on_is_reported_soon(faulty: 
     assert seconds < 7
 
 
-@pytest.mark.parametrize("name", ["503", "429", "reset", "silent"])
+@pytest.mark.parametrize("name", ["503", "429", "reset", "silent", "login"])
 def test_a_server_that_fails_amid_the_writes_cannot_hold_a_task(fleet: Fleet, faulty: Faulty, name: str) -> None:
     fault, said = LASTING[name]
     values = {f"amid-{name}-{number}": "1" for number in range(30)}

@@ -54,6 +54,9 @@ def test_a_status_is_read() -> None:
         (b"[1]", "[1]"),
         (status(), "HTTP 503"),
         (status(message="", details=None), "HTTP 503"),
+        (status(message=["no"], reason=7, details=["x"]), "['no']"),
+        (status(message="no", details={"causes": [1], "retryAfterSeconds": "soon"}), "no"),
+        (status(message="no", details={"causes": "all"}), "no"),
     ],
 )
 def test_any_other_answer_is_a_refusal_too(body: bytes, message: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -194,3 +194,35 @@ def test_a_list_that_expires_for_ever_ends(monkeypatch: pytest.MonkeyPatch) -> N
     cluster = Scripted(monkeypatch, EXPIRED, EXPIRED, EXPIRED)
     with pytest.raises(ApiError):
         cluster.list(config_maps())
+
+
+OTHER: list[Any] = [
+    {"error": "login"},
+    None,
+    [],
+    "welcome",
+    {"metadata": "x"},
+    {"metadata": {}, "items": [{"error": "login"}]},
+]
+"""JSON of status 200 from what is no API server."""
+
+
+def asked(cluster: Scripted, what: str) -> Any:
+    kind = config_maps()
+    ways: dict[str, Callable[[], Any]] = {
+        "list": lambda: cluster.list(kind, "b"),
+        "page": lambda: cluster.page("/api/v1/configmaps", {}),
+        "apply": lambda: cluster.apply(kind, MANIFEST, dry_run=False, force=False),
+        "delete": lambda: cluster.delete(kind, "b", "a", uid="1"),
+        "get": lambda: cluster.get("/apis/x", resources=list),
+    }
+    return ways[what]()
+
+
+@pytest.mark.parametrize("what", ["list", "page", "apply", "delete", "get"])
+@pytest.mark.parametrize("body", OTHER)
+def test_what_is_no_api_server_is_told_apart(monkeypatch: pytest.MonkeyPatch, what: str, body: Any) -> None:
+    cluster = Scripted(monkeypatch, *[reply(200, json.dumps(body).encode())] * 4)
+    with pytest.raises(Unreachable, match=r"http://api answers, but with JSON that is no .* login page of a proxy"):
+        asked(cluster, what)
+    assert len(cluster.calls) == 4

@@ -14,7 +14,7 @@ import pytest
 from urllib3 import HTTPHeaderDict
 
 from ansible_collections.meshfleet.istio.plugins.module_utils import wait
-from ansible_collections.meshfleet.istio.plugins.module_utils.client import Answer, Bounds, Cluster
+from ansible_collections.meshfleet.istio.plugins.module_utils.client import Bounds, Cluster
 from ansible_collections.meshfleet.istio.plugins.module_utils.connection import Connection
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import ApiError, MeshError, NotSent, Unreachable
 from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import Kind, named
@@ -88,9 +88,9 @@ class Server:
             except queue.Empty:
                 return
 
-    def request(self, _method: str, path: str, query: dict[str, str]) -> Answer:
+    def page(self, path: str, query: dict[str, str]) -> Any:
         self.asked.append(f"{path} {query.get('fieldSelector', '')}".rstrip())
-        return Answer({"items": self.evidence(path)})
+        return {"items": self.evidence(path)}
 
 
 class Away(Cluster):
@@ -209,9 +209,9 @@ def test_a_diagnosis_that_takes_long_is_left_out(monkeypatch: pytest.MonkeyPatch
     released = threading.Event()
 
     class Slow(Server):
-        def request(self, *_what: Any) -> Answer:
+        def page(self, *_what: Any) -> Any:
             released.wait(30)
-            return Answer({"items": []})
+            return {"items": []}
 
     result = waited(Slow([pod("a", "Pending")]), 0.1, pod("a", "Pending"))
     released.set()
@@ -306,7 +306,7 @@ def test_the_cluster_is_asked_for_reasons_once_a_namespace() -> None:
 
 def test_reasons_that_may_not_be_read_are_left_out() -> None:
     class Shy(Server):
-        def request(self, *_what: Any) -> Answer:
+        def page(self, *_what: Any) -> Any:
             raise ApiError(403, "Forbidden", "events is forbidden")
 
     result = waited(Shy([pod("a", "Pending")]), 0.1, pod("a", "Pending"))
