@@ -5,7 +5,7 @@ Follows https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from . import messages
@@ -19,10 +19,10 @@ from .schema import schema
 
 
 class Verdict(NamedTuple):
-    """The server's word on one action: settled, or deferred until what it depends on exists, or refused."""
+    """The server's word on one action: settled, or refused, or C(deferred) for a reason until it can be asked."""
 
     action: Action
-    deferred: bool = False
+    deferred: str = ""
     refusal: str = ""
     warnings: tuple[str, ...] = ()
 
@@ -40,11 +40,24 @@ def verified(
     _raise([*(verdict.refusal for verdict in verdicts if verdict.refusal), *refusals])
     settled = {verdict.action.identity: verdict for verdict in verdicts}
     result = [settled[action.identity].action if action.identity in settled else action for action in actions]
-    return (
-        result,
-        {key for key, verdict in settled.items() if verdict.deferred},
-        [text for verdict in verdicts for text in verdict.warnings],
-    )
+    deferred = {key: verdict.deferred for key, verdict in settled.items() if verdict.deferred}
+    warnings = [text for verdict in verdicts for text in verdict.warnings]
+    return result, {*deferred}, [*warnings, *(_unasked(deferred) if check else ())]
+
+
+_TOLD = 3
+"""Objects that a warning names; others are counted."""
+
+
+def _unasked(deferred: Mapping[Identity, str]) -> Iterator[str]:
+    """What check mode cannot promise: nobody has validated these objects."""
+    for reason in dict.fromkeys(deferred.values()):
+        keys = [str(key) for key, why in deferred.items() if why == reason]
+        more = f" and {len(keys) - _TOLD} more" if len(keys) > _TOLD else ""
+        yield (
+            f"not validated in check mode, since {reason}: {', '.join(keys[:_TOLD])}{more}; what the API server "
+            f"refuses of them shows only when they are applied"
+        )
 
 
 class _Coming(NamedTuple):
@@ -78,11 +91,12 @@ def _verdict(cluster: Cluster, action: Action, coming: _Coming, check: bool) -> 
             return _verdict(cluster, action._replace(force=True), coming, check)
         key = action.identity
         # In check mode an earlier task of the same run would have created what is missing.
-        absent = (error.missing_namespace and (check or key.namespace in coming.namespaces)) or (
-            error.unknown_kind and (check or (key.group, key.kind) in coming.definitions)
-        )
-        if absent or "does not support dry run" in error.message:
-            return Verdict(action, deferred=True)
+        if error.missing_namespace and (check or key.namespace in coming.namespaces):
+            return Verdict(action, "their namespace does not exist yet")
+        if error.unknown_kind and (check or (key.group, key.kind) in coming.definitions):
+            return Verdict(action, "the cluster does not serve their kind yet")
+        if "does not support dry run" in error.message:
+            return Verdict(action, "a webhook that would be asked supports no dry run")
         return Verdict(action, refusal=messages.refusal(key, action.kind, error, lambda kind: schema(cluster, kind)))
     settled = settle(action, answer.body)
     if action.taken:

@@ -89,6 +89,19 @@ def test_life_of_objects(fleet: Fleet) -> None:
     assert not exists(fleet, "web", "deployment")
 
 
+def test_check_mode_says_what_it_could_not_validate(fleet: Fleet) -> None:
+    unborn = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "resources-unborn"}}
+    wrong = {**config_map("resources-unborn", "a"), "dada": {"b": "c"}}
+    checked = fleet.resources([unborn, wrong], arguments=("--check",)).ok().only()
+    assert checked.data["warnings"] == [
+        "not validated in check mode, since their namespace does not exist yet: ConfigMap resources-unborn/a; what the "
+        "API server refuses of them shows only when they are applied"
+    ]
+    applied = fleet.resources([unborn, wrong]).only()
+    assert "ConfigMap resources-unborn/a: " in applied.msg
+    assert applied.actions == {"Namespace resources-unborn": "created"}
+
+
 def test_prune_keeps_to_its_scope(fleet: Fleet) -> None:
     fleet.namespace("east", "resources-elsewhere")
     elsewhere = config_map("resources-elsewhere", "scoped-away")

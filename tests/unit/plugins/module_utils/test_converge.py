@@ -55,7 +55,7 @@ class Server:
     def list(self, kind: Kind, _namespace: str | None = None, **_narrower: Any) -> tuple[Manifests, str]:
         return [item for item in self.holds if item["kind"] == kind.kind], "1"
 
-    def get(self, _path: str) -> Any:
+    def get(self, _path: str, **_fields: type) -> Any:
         raise ApiError(404, "", "404 page not found")
 
     def apply(self, _kind: Kind, manifest: Manifest, *, dry_run: bool, force: bool, manager: str) -> Answer:
@@ -166,3 +166,39 @@ def test_force_takes_over_at_once() -> None:
     server = Server([config("a", "theirs")], {"a": conflict("argocd")})
     assert run(server, Wish([config("a")], force=True))[1] == ["a updated"]
     assert server.asked == ["try a by force", "apply a by force"]
+
+
+NOWHERE = ApiError(404, "NotFound", 'namespaces "apps" not found')
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [
+        (NOWHERE, "their namespace does not exist yet"),
+        (ApiError(404, "NotFound", "404 page not found"), "the cluster does not serve their kind yet"),
+        (
+            ApiError(400, "BadRequest", 'admission webhook "a" does not support dry run'),
+            "a webhook that would be asked supports no dry run",
+        ),
+    ],
+)
+def test_check_mode_says_what_nobody_has_validated(refusal: ApiError, reason: str) -> None:
+    names = ["a", "b", "c", "d", "e"]
+    wish = Wish([config(name) for name in names])
+    changed, verbs, warnings = run(Server(refuses=dict.fromkeys(names[1:], refusal)), wish, CHECK)
+    assert (changed, verbs) == (True, [f"{name} created" for name in names])
+    assert warnings == [
+        "ConfigMap apps/a: a is old",
+        f"not validated in check mode, since {reason}: ConfigMap apps/b, ConfigMap apps/c, ConfigMap apps/d and 1 "
+        f"more; what the API server refuses of them shows only when they are applied",
+    ]
+
+
+def test_what_can_be_asked_later_needs_no_warning() -> None:
+    server = Server(refuses={"a": NOWHERE})
+    with pytest.raises(PartlyApplied, match="Done so far: 1 created"):
+        run(server, Wish([config("a"), namespace("apps")]))
+    assert run(Server(), Wish([config("a"), namespace("apps")]))[2] == [
+        "ConfigMap apps/a: a is old",
+        "Namespace apps: apps is old",
+    ]
