@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import authority, authority_folder, published, trust
 from .authority import Issued, KeyType, Shape
@@ -21,25 +21,32 @@ from .published import found
 from .task import Result, Task, cluster_label, cluster_of, converged
 from .trust import CERTIFICATE, ROOT, Live, Wanted
 
+if TYPE_CHECKING:
+    from cryptography import x509
+
 _CACERTS = "cacerts"
 _SELF_SIGNED = "istio-ca-secret"
 """The Secret in which an istiod that found no C(cacerts) keeps the root that it made for itself."""
 
 
 def ca_certificates(task: Task) -> Result:
-    """A cluster's authority, from the mesh's root: the module C(ca_certificates)."""
+    """A cluster's authority, from the mesh's root: the module C(ca_certificates).
+
+    With C(only_look) all that is read and refused is the same, and nothing is made or written.
+    """
     authority.require_library()
     params, now = task.params, datetime.now(UTC)
     shape = _shape(params)
     cluster = cluster_of(task)
     namespace = params["namespace"]
-    folder = params["authority_path"]
+    step, look = params["root_transition"], params["only_look"]
     try:
-        # In check mode a root that is yet to be made is another one each time: its fingerprint would only mislead.
-        imagined = task.check and folder and authority_folder.held(absolute("authority_path", folder)) is None
         live = _live(cluster, namespace, now)
+        if look and step is None:
+            return _seen(live)
+        # A root that is yet to be made is another one each time: its fingerprint would only mislead.
+        imagined = (task.check or look) and _empty(params["authority_path"])
         wanted = _wanted(params, shape, live, now, check=task.check)
-        step = params["root_transition"]
         asked = live is not None and trust.needs_word(live, wanted, step)
         in_force = published.in_force(cluster, namespace) if asked else ()
         decision = trust.decide(live, wanted, step, now, check=task.check, in_force=in_force)
@@ -49,6 +56,10 @@ def ca_certificates(task: Task) -> Result:
         raise
     except MeshError as error:
         raise MeshError(f"{str(error).rstrip('.')}. Nothing was applied.") from error
+    wanted_root = None if imagined else authority.fingerprint(wanted.root)
+    if look:
+        at = trust.stage(live, wanted.root).value if live else None
+        return {**_seen(live), "root_fingerprint": wanted_root, "root_state": at}
     manifests = [_secret(namespace, decision.texts)]
     if live is None and not _exists(cluster, namespace):
         manifests.insert(0, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
@@ -60,11 +71,28 @@ def ca_certificates(task: Task) -> Result:
     return {
         **result,
         **({"warnings": warnings} if warnings else {}),
-        "root_fingerprint": None if imagined else authority.fingerprint(wanted.root),
+        "root_fingerprint": wanted_root,
+        "roots": [] if imagined else _fingerprints(authority.certificates(decision.texts[ROOT], ROOT)),
         "not_after": authority.stamp(decision.authority.certificate.not_valid_after_utc),
         "renewed": decision.renewed or None,
         "root_state": decision.stage.value,
     }
+
+
+def _seen(live: Live | None) -> Result:
+    """What the cluster has, as it is told without changing it."""
+    roots = _fingerprints(live.roots) if live else []
+    said = f"{live.origin} holds the root {' and '.join(roots)}" if live else "there is no Secret cacerts and no root"
+    return {"changed": False, "resources": [], "roots": roots, "msg": said}
+
+
+def _fingerprints(roots: Iterable[x509.Certificate]) -> list[str]:
+    return list(dict.fromkeys(map(authority.fingerprint, roots)))
+
+
+def _empty(folder: str | None) -> bool:
+    """Whether a root is yet to be made in the folder that the user names."""
+    return folder is not None and authority_folder.held(absolute("authority_path", folder)) is None
 
 
 def _shape(params: Mapping[str, Any]) -> Shape:
@@ -188,15 +216,25 @@ def _kept(params: Mapping[str, Any], shape: Shape, live: Live | None, now: datet
     held = authority_folder.held(folder)
     if held:
         return held
-    if live and params["root_transition"] is None:
-        there = " and ".join(authority.fingerprint(one) for one in live.roots)
+    step = params["root_transition"]
+    if live and step is None:
+        there = " and ".join(_fingerprints(live.roots))
         raise MeshError(
             f"the cluster has the root {there} ({live.origin}), and {folder} holds none: put "
             f"{authority_folder.CERTIFICATE} and {authority_folder.KEY} of that root there, or move to a new root with "
             f"root_transition: prepare"
         )
     make = partial(_new_root, shape.key, params["root_validity"], now)
-    return make() if check else authority_folder.made_once(folder, make)
+    if check:
+        return make()
+    if step in (trust.SWITCH, trust.FINISH):
+        raise MeshError(
+            f"{folder} holds no root: root_transition: {step} goes on to the one that prepare has found or made; put "
+            f"{authority_folder.CERTIFICATE} and {authority_folder.KEY} of it there"
+        )
+    # Where there is nothing to move from, the decision refuses the step: no root is left behind.
+    kept = not params["only_look"] and (live is not None or step is None)
+    return authority_folder.made_once(folder, make) if kept else make()
 
 
 def _new_root(key: KeyType, days: int, now: datetime) -> Pair:

@@ -18,8 +18,8 @@ description:
   - An intermediate is kept while it is signed by the root, is as the options say and has more than O(renew_before) days
     left. Then it is renewed. Workloads notice nothing of that.
   - A root is never replaced by the way. Where the cluster has another one, the task fails and says which;
-    O(root_transition) moves to the new root in three steps. Only a root in the Secret that istiod does not hand out, put
-    there by hand, gives way to the one that it does hand out.
+    O(root_transition) moves to the new root in three steps. Only a root in the Secret that istiod does not hand out,
+    put there by hand, gives way to the one that it does hand out.
   - Nothing is written that istiod or the proxies would refuse. Chain, key, validity and usages are verified before.
   - The root's key never leaves the machine that runs the module.
 options:
@@ -45,7 +45,8 @@ options:
     description:
       - A folder on the controller, an absolute path, with the root in C(root-cert.pem) and C(root-key.pem).
       - Where it holds no root, one is made there, once, also when many hosts ask at the same time. The folder is made
-        with mode 0700.
+        with mode 0700. None is made where the cluster has a root already, nor by the steps after V(prepare) of
+        O(root_transition); the role P(meshfleet.istio.certificates#role) asks the other clusters, too.
       - Refused when others than its owner may read the folder or the key. Keep a copy in a safe place. A controller
         without a disk of its own (an execution environment) needs O(root_certificate) and O(root_key).
     type: path
@@ -117,6 +118,14 @@ options:
         is told otherwise. 0 is for a mesh whose workloads were all restarted after the step before.
     type: int
     default: 24
+  only_look:
+    description:
+      - Only looks where the cluster stands, and fails where the run with these options would be refused. Nothing is
+        written, and no root is made in O(authority_path).
+      - So that all clusters of a mesh are known to be able to take a step of O(root_transition) before the first one
+        does.
+    type: bool
+    default: false
 requirements:
   - cryptography
 extends_documentation_fragment:
@@ -169,27 +178,37 @@ msg:
   returned: always
   sample: 1 created
 root_fingerprint:
-  description: SHA-256 of the wanted root; null in check mode when the root is yet to be made.
+  description: SHA-256 of the wanted root; null in check mode or with O(only_look) when the root is yet to be made.
   type: str
-  returned: success
+  returned: success, but with O(only_look) only for a step of O(root_transition)
   sample: 5b0c2ee9a0a4f8bbf8c5a1a5e7c6c5f7d0d5e2b0a6c9c3e7f1a2b3c4d5e6f708
+roots:
+  description:
+    - SHA-256 of each root that the cluster trusts after this run; with O(only_look), now.
+    - Empty in check mode when the root is yet to be made.
+  type: list
+  elements: str
+  returned: success
+  sample: [5b0c2ee9a0a4f8bbf8c5a1a5e7c6c5f7d0d5e2b0a6c9c3e7f1a2b3c4d5e6f708]
 root_state:
   description:
     - V(prepared) means that the cluster trusts the root and its certificate is signed by another one.
     - V(switched) means that its certificate is signed by the root and it trusts another one as well.
     - V(single) means that there is no other root.
+    - With O(only_look), where the cluster stands now. V(other) means that it does not know the root; null, that it has
+      none.
   type: str
-  returned: success
+  returned: success, but with O(only_look) only for a step of O(root_transition)
   sample: single
 not_after:
   description: When the intermediate ends, in UTC.
   type: str
-  returned: success
+  returned: success, without O(only_look)
   sample: "2028-11-22T10:00:00Z"
 renewed:
   description: Why an intermediate that was there was replaced; null when none was.
   type: str
-  returned: success
+  returned: success, without O(only_look)
   sample: the certificate ends at 2026-12-01T10:00:00Z, in 8 days
 resources:
   description: A row for each object.
@@ -260,6 +279,7 @@ SPEC = options("cluster", "apply", "wait") | {
     "renew_before": {"type": "int", "default": 90},
     "root_transition": {"type": "str", "choices": ["prepare", "switch", "finish"]},
     "settle_hours": {"type": "int", "default": 24},
+    "only_look": {"type": "bool", "default": False},
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -424,28 +425,143 @@ def test_a_folder_that_others_read_is_refused(fleet: Fleet, tmp_path: Path) -> N
     assert not (folder / "root-key.pem").exists()
 
 
+LOOK = "(only a look)"
+CLUSTERS = ("east", "west")
+
+
+def roles_options(namespace: str, one: Root) -> dict[str, Any]:
+    """The variables of the role for a root that is kept in a vault."""
+    common = {"certificates_namespace": namespace, "certificates_key_type": "ecdsa"}
+    return common | {"certificates_root_certificate": one.certificate, "certificates_root_key": one.key}
+
+
+def given_root(fleet: Fleet, *arguments: str, **extra: Any) -> Run:
+    return fleet.site(*arguments, playbook="playbooks/certificates.yml", extra=extra)
+
+
+def move(fleet: Fleet, *arguments: str, **extra: Any) -> Run:
+    return fleet.site(*arguments, playbook="playbooks/root_transition.yml", extra=extra)
+
+
+def states(run: Run, cluster: str) -> list[str]:
+    """Where the cluster stood after each step that was taken."""
+    return [one.data["root_state"] for one in run.ours(cluster) if LOOK not in one.task]
+
+
 def test_the_playbook_goes_on_only_when_all_clusters_have_come_so_far(fleet: Fleet, root: Root) -> None:
     namespace, new = "trust-playbook", new_root()
-    common = {"certificates_namespace": namespace, "certificates_key_type": "ecdsa"}
-
-    def with_root(one: Root) -> dict[str, Any]:
-        return common | {"certificates_root_certificate": one.certificate, "certificates_root_key": one.key}
-
-    def move() -> Run:
-        extra = with_root(new) | {"certificates_settle_hours": 0}
-        return fleet.site(playbook="playbooks/root_transition.yml", extra=extra)
-
-    fleet.site("--limit", "east", playbook="playbooks/certificates.yml", extra=with_root(root)).ok()
-    stopped = move()
+    given_root(fleet, "--limit", "east", **roles_options(namespace, root)).ok()
+    extra = roles_options(namespace, new) | {"certificates_settle_hours": 0}
+    ear = listen(fleet.lab)
+    stopped = move(fleet, **extra)
     assert stopped.code == 2
-    assert {one.host: one.outcome for one in stopped.ours()} == {"east": "ok", "west": "failed"}
+    assert {one.host: (one.outcome, one.changed) for one in stopped.ours()} == {
+        "east": ("ok", False),
+        "west": ("failed", False),
+    }
     assert "there is no Secret cacerts" in stopped.only("west").msg
-    fleet.site("--limit", "west", playbook="playbooks/certificates.yml", extra=with_root(root)).ok()
-    moved = move().ok()
-    assert [one.data["root_state"] for one in moved.ours("west")] == ["prepared", "switched", "single"]
-    for cluster in ("east", "west"):
+    assert ear.written("east") + ear.written("west") == []
+    given_root(fleet, "--limit", "west", **roles_options(namespace, root)).ok()
+    moved = move(fleet, **extra).ok()
+    assert states(moved, "west") == ["prepared", "switched", "single"]
+    for cluster in CLUSTERS:
         assert names(cacerts(fleet, namespace, cluster)["root-cert.pem"]) == [new.fingerprint]
     ear = listen(fleet.lab)
-    again = move().ok()
+    again = move(fleet, **extra).ok()
     assert {one.data["root_state"] for one in again.ours()} == {"single"}
     assert ear.written("east") + ear.written("west") == []
+
+
+def test_a_step_is_taken_by_all_clusters_or_by_none(fleet: Fleet, root: Root, tmp_path: Path) -> None:
+    """Each cluster in turn is the one that is not so far; each step is stopped on one of them, and resumed."""
+    namespace, new = "trust-steps", new_root()
+    given_root(fleet, **roles_options(namespace, root)).ok()
+    extra = roles_options(namespace, new) | {"certificates_settle_hours": 0}
+
+    def refused(step: str, said: str, *arguments: str, **more: Any) -> None:
+        ear = listen(fleet.lab)
+        stopped = move(fleet, "--tags", step, *arguments, **extra | more)
+        assert stopped.code == 2
+        assert said in " ".join(stopped.output.split())
+        assert ear.written("east") + ear.written("west") == []
+
+    def one_alone(cluster: str, step: str) -> None:
+        """What a stopped run leaves: the step on one cluster."""
+        options = {**SMALL, **new.options, "namespace": namespace, "root_transition": step, "settle_hours": 0}
+        fleet.play(task("ca_certificates", **options), hosts={cluster: {}}).ok()
+
+    def taken(step: str, state: str) -> None:
+        done = move(fleet, "--tags", step, **extra).ok()
+        assert [states(done, cluster) for cluster in CLUSTERS] == [[state], [state]]
+
+    for cluster, left in (("east", "west"), ("west", "east")):
+        refused("prepare", f"This run is limited, and {left} would not take the step prepare", "--limit", cluster)
+    refused("switch", "run root_transition: prepare on every cluster first")
+    one_alone("east", "prepare")
+    refused("switch", "run root_transition: prepare on every cluster first")
+    taken("prepare", "prepared")
+
+    # One of them was prepared long ago.
+    hosts = tmp_path / "hosts.json"
+    hurried = {"clusters": {"hosts": {"east": {"certificates_settle_hours": 0}}}}
+    hosts.write_text(json.dumps(hurried | {"all": {"vars": {"certificates_settle_hours": 24}}}))
+    del extra["certificates_settle_hours"]
+    refused("switch", "workloads may need 24 hours", "-i", str(hosts))
+    extra["certificates_settle_hours"] = 0
+    refused("switch", "west would not take the step switch", "--limit", "east")
+    refused("finish", "run root_transition: switch on every cluster first")
+    one_alone("west", "switch")
+    refused("finish", "run root_transition: switch on every cluster first")
+    taken("switch", "switched")
+
+    refused("finish", "east would not take the step finish", "--limit", "west")
+    one_alone("east", "finish")
+    taken("finish", "single")
+    for cluster in CLUSTERS:
+        assert names(cacerts(fleet, namespace, cluster)["root-cert.pem"]) == [new.fingerprint]
+
+
+def test_clusters_are_not_moved_to_different_roots(fleet: Fleet, root: Root, tmp_path: Path) -> None:
+    namespace, one, other = "trust-two", new_root(), new_root()
+    given_root(fleet, **roles_options(namespace, root)).ok()
+    hosts = tmp_path / "hosts.json"
+    variables = {"east": roles_options(namespace, one), "west": roles_options(namespace, other)}
+    hosts.write_text(json.dumps({"clusters": {"hosts": variables}}))
+    ear = listen(fleet.lab)
+    run = move(fleet, "-i", str(hosts), "--tags", "prepare")
+    assert run.code == 2
+    assert f"different roots: east {one.fingerprint}, west {other.fingerprint}" in " ".join(run.output.split())
+    assert ear.written("east") + ear.written("west") == []
+
+
+def test_a_root_is_made_only_when_no_cluster_of_the_mesh_has_one(fleet: Fleet, tmp_path: Path) -> None:
+    namespace, folder = "trust-empty", tmp_path / "authority"
+    extra: dict[str, Any] = {"certificates_namespace": namespace, "certificates_key_type": "ecdsa"}
+    extra["certificates_authority_path"] = str(folder)
+
+    def refused(said: str, *arguments: str, run: Any = given_root, **more: Any) -> None:
+        ear = listen(fleet.lab)
+        stopped = run(fleet, *arguments, **extra | more)
+        assert stopped.code == 2
+        assert said in " ".join(stopped.output.split())
+        assert ear.written("east") + ear.written("west") == []
+        assert not folder.exists()
+
+    refused("which is not known of west: not part of this run", "--limit", "east")
+    given_root(fleet, "--limit", "east", certificates_new_root=True, **extra).ok()
+    found = (folder / "root-cert.pem").read_text()
+    shutil.rmtree(folder)
+    refused("which is not known of east: not part of this run", "--limit", "west")
+    refused(f"the mesh has one: east has {fingerprint(found)}", certificates_new_root=True)
+    refused("there is no Secret cacerts, so there is no root to move from", "--tags", "prepare", run=move)
+    elsewhere = extra | {"certificates_namespace": "trust-empty-both"}
+    given_root(fleet, **elsewhere).ok()
+    made = {names(cacerts(fleet, "trust-empty-both", cluster)["root-cert.pem"])[0] for cluster in CLUSTERS}
+    assert made == {fingerprint((folder / "root-cert.pem").read_text())}
+    # The steps after prepare go on to the root that is there.
+    shutil.rmtree(folder)
+    extra["certificates_namespace"] = "trust-empty-both"
+    for step in ("switch", "finish"):
+        refused(f"{folder} holds no root: root_transition: {step} goes on", "--tags", step, run=move)
+    prepared = move(fleet, "--tags", "prepare", **extra).ok()
+    assert [states(prepared, cluster) for cluster in CLUSTERS] == [["prepared"], ["prepared"]]

@@ -107,11 +107,18 @@ def test_a_play_is_one_role_on_any_target(playbook: str, role: str) -> None:
         "tags": [playbook],
         "roles": [{"role": f"meshfleet.istio.{role}"} | ({"when": TURN} if playbook in TWICE else {})],
     }
-    if playbook == "leave":
+    if playbook in ("leave", "certificates"):
         # What a cluster does comes after what all others have done, whatever strategy the user prefers.
         expected["strategy"] = "linear"
     assert play == expected
     assert "any_errors_fatal" not in play
+
+
+def test_a_step_of_a_root_transition_is_taken_by_all_or_none() -> None:
+    (play,) = load(ROOT / "playbooks/root_step.yml")
+    (ordinary,) = load(ROOT / "playbooks/certificates.yml")
+    differing = {"name": play["name"], "any_errors_fatal": True}
+    assert play == {key: value for key, value in ordinary.items() if key != "tags"} | differing
 
 
 def test_the_sites_only_import() -> None:
