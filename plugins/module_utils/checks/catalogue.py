@@ -13,7 +13,7 @@ FAMILIES: dict[str, tuple[Check, ...]] = {
     "gateway": gateway.CHECKS,
     "telemetry": telemetry.CHECKS,
     "security": (*mutual_tls.CHECKS, *access.CHECKS),
-    "traffic": (*traffic.CHECKS, *destinations.CHECKS),
+    "traffic": tuple(sorted((*traffic.CHECKS, *destinations.CHECKS), key=lambda one: one.code)),
     "mesh_config": mesh_config.CHECKS,
 }
 """Checks by family, which is a module here and a page in docs/checks."""
@@ -35,7 +35,7 @@ def unrepeated(ours: Iterable[Finding], istios: Iterable[Finding]) -> list[Findi
     """Our findings without those that istioctl has for the same object."""
     told = {(one.code, one.object) for one in istios}
     repeats = {one.code: one.repeats for one in CHECKS}
-    return [one for one in ours if (repeats.get(one.code), one.object) not in told]
+    return [one for one in ours if all((code, one.object) not in told for code in repeats.get(one.code, ()))]
 
 
 def unchecked(checks: Iterable[Check] = CHECKS) -> list[str]:

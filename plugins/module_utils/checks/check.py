@@ -31,7 +31,7 @@ LIBRARIES = {"cel-python": "celpy", "cryptography": "cryptography", "google-re2"
 class Check(NamedTuple):
     """A check of one cluster. C(why) says what Istio does then, and is the page's text.
 
-    C(needs) is the one of LIBRARIES without which the check is left out. C(repeats) is istioctl's code for the same
+    C(needs) is the one of LIBRARIES without which the check is left out. C(repeats) are istioctl's codes for the same
     thing, beside which a finding is not shown.
     """
 
@@ -43,7 +43,7 @@ class Check(NamedTuple):
     why: str
     find: Find
     needs: str = ""
-    repeats: str = ""
+    repeats: tuple[str, ...] = ()
 
     @property
     def possible(self) -> bool:
@@ -65,7 +65,14 @@ class Check(NamedTuple):
 
 
 def check(
-    code: str, severity: Severity, title: str, *, remedy: str, reference: str, needs: str = "", repeats: str = ""
+    code: str,
+    severity: Severity,
+    title: str,
+    *,
+    remedy: str,
+    reference: str,
+    needs: str = "",
+    repeats: tuple[str, ...] = (),
 ) -> Callable[[Find], Check]:
     """Makes a check of a function whose documentation says why it matters."""
 

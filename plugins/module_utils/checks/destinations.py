@@ -149,9 +149,39 @@ def empty_subsets(snapshot: Snapshot) -> Iterator[Hit]:
     """A subset holds the pods of its service that carry its labels.
 
     Where there are none, or none is ready, a route to it answers 503 (no healthy upstream). istioctl asks whether any
-    pod of any namespace carries the labels (IST0173), so that version v1 of anything will do; what it tells is not told
-    again. It is an error where a route sends requests there. Pods of other clusters are not seen here.
+    pod of any namespace carries the labels (IST0173), so that version v1 of anything will do; where none does, MF0413
+    tells it. It is an error where a route sends requests there. Pods of other clusters are not seen here.
     """
+    for hit, anywhere in snapshot.once(_without_endpoints):
+        if anywhere:
+            yield hit
+
+
+@check(
+    "MF0413",
+    Severity.WARNING,
+    "Subset whose labels no pod has",
+    remedy="correct the labels of the subset or of the pods, or route nothing to the subset until its pods are ready",
+    reference=f"{_RULES}#Subset",
+    repeats=("IST0173",),
+)
+def unknown_subsets(snapshot: Snapshot) -> Iterator[Hit]:
+    """A route to a subset whose labels are on no pod answers 503 (no healthy upstream).
+
+    istioctl tells it, too (IST0173), but not in the gate before a write. It is an error where a route sends requests
+    there. Pods of other clusters are not seen here.
+    """
+    for hit, anywhere in snapshot.once(_without_endpoints):
+        if not anywhere:
+            yield hit
+
+
+def _without_endpoints(snapshot: Snapshot) -> list[tuple[Hit, bool]]:
+    """Subsets without endpoints, and whether pods of anything else have their labels."""
+    return list(_empty_subsets(snapshot))
+
+
+def _empty_subsets(snapshot: Snapshot) -> Iterator[tuple[Hit, bool]]:
     used = {(one.host, one.subset) for one in uses(snapshot) if one.weight > 0}
     for rule in snapshot.of("DestinationRule"):
         host = snapshot.qualified(rule.spec["host"].text, rule.namespace)
@@ -162,10 +192,12 @@ def empty_subsets(snapshot: Snapshot) -> Iterator[Hit]:
             if not selector or not snapshot.knows_in("Pod", service.namespace):
                 continue
             for subset in rule.spec["subsets"].each():
-                problem = _empty(snapshot, service, selector, subset["labels"].labels)
+                labels = subset["labels"].labels
+                problem = _empty(snapshot, service, selector, labels)
                 severity = Severity.ERROR if (host, subset["name"].text) in used else None
                 if problem:
-                    yield Hit(rule, subset, f"{problem} of {service}", "", severity)
+                    hit = Hit(rule, subset, f"{problem} of {service}", "", severity)
+                    yield hit, bool(snapshot.pods("", labels))
 
 
 def _empty(snapshot: Snapshot, service: Resource, selector: Mapping[str, str], labels: Mapping[str, str]) -> str:
@@ -173,13 +205,21 @@ def _empty(snapshot: Snapshot, service: Resource, selector: Mapping[str, str], l
         return ""
     if not snapshot.pods(service.namespace, selector):
         return ""
+    if _agree(selector, labels) and _comes(snapshot, service, {**selector, **labels}):
+        return ""
     pods = snapshot.pods(service.namespace, {**selector, **labels}) if _agree(selector, labels) else []
     said = ", ".join(f"{key}={value}" for key, value in labels.items())
     if not pods:
-        return f"{said} is on no pod" if snapshot.pods("", labels) else ""
+        return f"{said} is on no pod"
     if all(_ready(pod) is False for pod in pods):
         return f"{said} is on {len(pods)} pods, none ready," if len(pods) > 1 else f"{said} is on one pod, not ready,"
     return ""
+
+
+def _comes(snapshot: Snapshot, service: Resource, labels: Mapping[str, str]) -> bool:
+    """Whether pods with the labels are yet to be made."""
+    found = snapshot.carriers(service.namespace, labels)
+    return any(one.identity.kind != "Pod" and one.spec["replicas"].number != 0 for one in found)
 
 
 def _agree(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
@@ -381,4 +421,4 @@ def _hosts(entry: Resource) -> set[str]:
     return {host.lower() for host in entry.spec["hosts"].texts}
 
 
-CHECKS = (mirrors, hidden_subsets, empty_subsets, lost_rules, hidden, service_entries)
+CHECKS = (mirrors, hidden_subsets, empty_subsets, lost_rules, hidden, service_entries, unknown_subsets)

@@ -309,7 +309,7 @@ def host_not_covered(snapshot: Snapshot) -> Iterator[Hit]:
     "Port that the gateway's Service does not expose",
     remedy="add the port to the Service, or use one that it exposes",
     reference=f"{_REFERENCE}#Server",
-    repeats="IST0162",
+    repeats=("IST0162",),
 )
 def port_not_exposed(snapshot: Snapshot) -> Iterator[Hit]:
     """A server listens on its port inside the gateway's pods; clients reach only what a Service exposes.
@@ -388,24 +388,51 @@ def host_not_served(snapshot: Snapshot) -> Iterator[Hit]:
     """Of the hosts of a VirtualService a Gateway takes those that one of its servers names.
 
     A namespace before a server's host (`shop/*.example.com`, `./…`) takes routes of that namespace only. The other
-    hosts are dropped. istioctl (IST0132) tells only when all of them are.
+    hosts are dropped. istioctl (IST0132) tells only when all of them are, as MF0116 does.
     """
     for binding in bindings(snapshot):
-        service = binding.service
-        if binding.in_mesh or not binding.all_known:
-            continue
-        hosts = [
-            (node, any(serving(snapshot, gateway, service, node.text) for gateway in binding.gateways))
-            for node in service.spec["hosts"].each()
-            if node.text
-        ]
-        if any(served for _node, served in hosts):
-            names = ", ".join(str(gateway) for gateway in binding.gateways)
-            for node, served in hosts:
-                if not served:
-                    yield Hit(
-                        service, node, f"no server of {names} takes {node.text} from namespace {service.namespace}"
-                    )
+        served, lost = _by_gateways(snapshot, binding)
+        for node in lost if served else ():
+            where = f"no server of {_names_of(binding)} takes {node.text} from namespace"
+            yield Hit(binding.service, node, f"{where} {binding.service.namespace}")
+
+
+def _by_gateways(snapshot: Snapshot, binding: Binding) -> tuple[list[Node], list[Node]]:
+    """The hosts of a VirtualService that is for known Gateways alone: those that one of them serves, and the others."""
+    served: list[Node] = []
+    lost: list[Node] = []
+    if not binding.in_mesh and binding.all_known:
+        for node in binding.service.spec["hosts"].each():
+            if node.text:
+                found = (serving(snapshot, one, binding.service, node.text) for one in binding.gateways)
+                (served if any(found) else lost).append(node)
+    return served, lost
+
+
+def _names_of(binding: Binding) -> str:
+    return ", ".join(str(gateway) for gateway in binding.gateways)
+
+
+@check(
+    "MF0116",
+    Severity.WARNING,
+    "VirtualService that its Gateways do not serve",
+    remedy="add the hosts to a server of the Gateway, without a namespace before them or with the VirtualService's",
+    reference=f"{_REFERENCE}#Server",
+    repeats=("IST0132",),
+)
+def nothing_served(snapshot: Snapshot) -> Iterator[Hit]:
+    """Where no server of its Gateways takes any host of a VirtualService, none of its routes is ever used.
+
+    Requests for the hosts are answered with 404, or refused. istioctl tells it, too (IST0132), but not in the gate
+    before a write.
+    """
+    for binding in bindings(snapshot):
+        served, lost = _by_gateways(snapshot, binding)
+        if lost and not served:
+            where = f"from namespace {binding.service.namespace} no server of {_names_of(binding)} takes"
+            hosts = binding.service.spec["hosts"]
+            yield Hit(binding.service, hosts, f"{where} {', '.join(node.text for node in lost[:3])}")
 
 
 @check(
@@ -562,7 +589,7 @@ def no_address(snapshot: Snapshot) -> Iterator[Hit]:
     "Gateway for no pods",
     remedy="use the labels of the gateway's pods, or install the gateway",
     reference=f"{_REFERENCE}#Gateway",
-    repeats="IST0101",
+    repeats=("IST0101",),
 )
 def no_pods(snapshot: Snapshot) -> Iterator[Hit]:
     """A Gateway configures the pods that carry all the labels of its selector, in any namespace.
@@ -595,4 +622,5 @@ CHECKS = (
     mesh_missing,
     no_address,
     no_pods,
+    nothing_served,
 )

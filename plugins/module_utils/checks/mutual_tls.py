@@ -318,20 +318,21 @@ def in_root_namespace(snapshot: Snapshot) -> Iterator[Hit]:
 @check(
     "MF0308",
     Severity.WARNING,
-    "Authentication for no pods",
+    "Policy for no pods",
     remedy="use the labels of the pods",
     reference="https://istio.io/latest/docs/reference/config/type/workload-selector/",
+    repeats=("IST0127",),
 )
 def selects_nothing(snapshot: Snapshot) -> Iterator[Hit]:
     """A selector takes pods with all its labels in the object's namespace; one in the root namespace, in any.
 
     So it does with machines outside of the cluster (WorkloadEntry), and with the pods that a Deployment is yet to make.
 
-    istioctl looks at AuthorizationPolicies only (IST0127).
+    istioctl looks at AuthorizationPolicies only (IST0127), and not in the gate before a write.
     """
     if not snapshot.knows("Pod"):
         return
-    for kind in ("PeerAuthentication", "RequestAuthentication"):
+    for kind in ("AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication"):
         for one in snapshot.of(kind):
             everywhere = one.namespace == snapshot.root_namespace
             if everywhere and kind == "PeerAuthentication":

@@ -35,13 +35,44 @@ def unreachable(snapshot: Snapshot) -> Iterator[Hit]:
     """Routes are tried in their order, and the first one whose conditions hold is taken.
 
     A route is never taken where an earlier one takes all of its requests: a prefix `/` before anything else, a path
-    before the same path with a header. What follows a route for everything is not even sent to the proxies. istioctl
-    tells of conditions that are the same (IST0130) and of prefixes that differ in nothing else (IST0131); these are
-    not told twice.
+    before the same path with a header. What follows a route without `match` is not even sent to the proxies. Of
+    conditions that only repeat earlier ones MF0412 tells.
     """
-    for service in snapshot.of("VirtualService"):
-        yield from _never_taken(service, "http", takes_http)
-        yield from _never_taken(service, "tcp", takes_tcp)
+    for hit, told in _never_taken_of(snapshot):
+        if not told:
+            yield hit
+
+
+@check(
+    "MF0412",
+    Severity.WARNING,
+    "Route that repeats the conditions of an earlier one",
+    remedy="delete it, or put the route with the narrower conditions first; only the last route may go without match",
+    reference=f"{_MANAGEMENT}#routing-rule-precedence",
+    repeats=("IST0130", "IST0131"),
+)
+def repeated(snapshot: Snapshot) -> Iterator[Hit]:
+    """Of two routes with the same conditions, or with none, the first one is taken each time.
+
+    So is a prefix before a longer one where nothing else differs. istioctl tells it, too (IST0130, IST0131), but not in
+    the gate before a write, and not which field is meant.
+    """
+    for hit, told in _never_taken_of(snapshot):
+        if told:
+            yield hit
+
+
+def _never_taken_of(snapshot: Snapshot) -> list[tuple[Hit, bool]]:
+    return snapshot.once(_all_never_taken)
+
+
+def _all_never_taken(snapshot: Snapshot) -> list[tuple[Hit, bool]]:
+    return [
+        found
+        for service in snapshot.of("VirtualService")
+        for kind, takes in (("http", takes_http), ("tcp", takes_tcp))
+        for found in _never_taken(service, kind, takes)
+    ]
 
 
 class _Kept(NamedTuple):
@@ -49,20 +80,26 @@ class _Kept(NamedTuple):
     match: Node
 
 
-def _never_taken(service: Resource, kind: str, takes: Callable[[Node, Node], bool]) -> Iterator[Hit]:
+def _never_taken(service: Resource, kind: str, takes: Callable[[Node, Node], bool]) -> Iterator[tuple[Hit, bool]]:
+    """The routes that are not taken, and whether istioctl tells of them, too."""
     earlier: dict[Key, list[_Kept]] = defaultdict(list)
+    last: Node | None = None
     for route in service.spec[kind].each():
         matches = list(route["match"].each())
+        if last:
+            yield Hit(service, route, f"no request gets here: {last.path} takes all of them before"), True
+            continue
         pairs = [(match, _taker(match, earlier, takes)) for match in matches or [Node({})]]
         told = all(taker and told_by_istioctl(taker.match, match) for match, taker in pairs)
         takers = [taker for _match, taker in pairs if taker]
-        if len(takers) == len(pairs) and not told:
+        if len(takers) == len(pairs):
             before = list(dict.fromkeys(taker.match.path for taker in takers))
             verb = "takes" if len(before) == 1 else "take"
-            yield Hit(service, route, f"no request gets here: {' and '.join(before[:3])} {verb} all of them before")
+            message = f"no request gets here: {' and '.join(before[:3])} {verb} all of them before"
+            yield Hit(service, route, message), told
         if not matches:
-            return
-        if not route["delegate"]:
+            last = route
+        elif not route["delegate"]:
             for match in matches:
                 earlier[key(match)].append(_Kept(route, match))
 
@@ -319,4 +356,4 @@ def _of_pods(snapshot: Snapshot) -> Iterator[tuple[Resource, Node, str]]:
             yield from ((resource, node, text) for text in node.text.split(",") if text)
 
 
-CHECKS = (unreachable, weights, retries, faults, regular_expressions)
+CHECKS = (unreachable, weights, retries, faults, regular_expressions, repeated)
