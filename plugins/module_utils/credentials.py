@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from .errors import MeshError
+from .unreachable import without_password
 
 _SIZE = 8 * 1024 * 1024
 """Bytes of address space for what is kept; only what is written takes memory."""
@@ -25,6 +26,7 @@ _MARGIN = 10.0
 _CLUSTER_INFO = ("server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url", "disable-compression")
 _CONFIG = "client.authentication.k8s.io/exec"
 _SECRET_FLAG = re.compile(r"-+[\w-]*(?:secret|password|token|passphrase)[\w-]*", re.IGNORECASE)
+_SECRET_NAME = re.compile("secret|passw|passphrase|token|cookie|basic_auth|key$", re.IGNORECASE)
 _TOKEN = re.compile(r"\beyJ[\w-]+\.[\w.-]+|\bk8s-aws-v1\.[\w-]+")
 
 
@@ -246,8 +248,8 @@ def _output(plugin: Mapping[str, Any], environment: Mapping[str, str], timeout: 
 
 
 def _shown(complaint: bytes, plugin: Mapping[str, Any]) -> str:
-    """The end of what a plugin complains about, without what the kubeconfig gave it as secret."""
-    text = _TOKEN.sub("***", " ".join(complaint.decode(errors="replace").split()))
+    """The end of what a plugin complains about, without what the kubeconfig or the environment gave it as secret."""
+    text = without_password(_TOKEN.sub("***", " ".join(complaint.decode(errors="replace").split())))
     for secret in sorted(_secrets(plugin), key=len, reverse=True):
         text = text.replace(secret, "***")
     return text[-400:].rstrip(".;") or "it does not say why"
@@ -255,6 +257,8 @@ def _shown(complaint: bytes, plugin: Mapping[str, Any]) -> str:
 
 def _secrets(plugin: Mapping[str, Any]) -> set[str]:
     found = {str(entry.get("value") or "") for entry in plugin.get("env") or ()}
+    # A plugin inherits what else is there: K8S_AUTH_PASSWORD, a cloud's keys.
+    found |= {value for name, value in os.environ.items() if _SECRET_NAME.search(name)}
     before = ""
     for argument in map(str, plugin.get("args") or ()):
         flag, _sign, value = argument.partition("=")

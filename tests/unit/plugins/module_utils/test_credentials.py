@@ -357,6 +357,19 @@ def test_a_task_that_is_ended_ends_its_plugin_at_once(plugin: Plugin, tmp_path: 
     os.close(reading)
 
 
+def test_no_secret_of_the_environment_is_quoted(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ("K8S_AUTH_PASSWORD", "K8S_AUTH_API_KEY", "AWS_SECRET_ACCESS_KEY", "GITLAB_TOKEN")
+    for number, name in enumerate(given):
+        monkeypatch.setenv(name, f"{HUSH}{number}")
+    monkeypatch.setenv("HTTPS_PROXY", f"http://me:{HUSH}@proxy:3128")
+    monkeypatch.setenv("AWS_PROFILE", "production")
+    plugin.says("env | grep -e hush -e AWS_PROFILE >&2", "exit 1")
+    with pytest.raises(MeshError) as failed:
+        fetch(plugin.stanza(), CLUSTER, 5)
+    assert "hush" not in str(failed.value)
+    assert "AWS_PROFILE=production" in str(failed.value)
+
+
 def test_no_secret_of_the_kubeconfig_is_quoted(plugin: Plugin) -> None:
     plugin.says(f'echo "$TOKEN $*" eyJ{HUSH}.{HUSH}.{HUSH} >&2', f"echo {HUSH}", "exit 1")
     stanza = plugin.stanza(
