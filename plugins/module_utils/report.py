@@ -70,17 +70,36 @@ def concealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest as if it were a Secret: the names of its values only."""
     metadata = manifest.get("metadata")
     shown = {key: value if key in _PLAIN else _hidden(value, "") for key, value in manifest.items()}
-    return shown | ({"metadata": _without_last_applied(metadata)} if isinstance(metadata, Mapping) else {})
+    if not isinstance(metadata, Mapping):
+        return shown
+    told = {key: value if key in _PLAIN_METADATA else _hidden(value, "") for key, value in metadata.items()}
+    return shown | {"metadata": _without_last_applied(told)}
 
 
 _PLAIN = ("apiVersion", "kind", "type", "immutable")
 """Fields of a Secret whose values are none. Another may be a misspelt C(data)."""
+_PLAIN_METADATA = frozenset(
+    (
+        *(
+            "name",
+            "generateName",
+            "namespace",
+            "labels",
+            "annotations",
+            "finalizers",
+            "ownerReferences",
+            "managedFields",
+        ),
+        *("uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp"),
+    )
+)
+"""Another may be a value that is indented too far."""
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def _without_last_applied(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    annotations = metadata.get("annotations") or {}
-    if _LAST_APPLIED not in annotations:
+    annotations = metadata.get("annotations")
+    if not isinstance(annotations, Mapping) or _LAST_APPLIED not in annotations:
         return dict(metadata)
     return {**metadata, "annotations": {**annotations, _LAST_APPLIED: "(redacted)"}}
 

@@ -136,6 +136,11 @@ def test_redacted_keeps_names_and_everything_but_values() -> None:
     assert redacted(config(data={"x": "1"})) == config(data={"x": "1"})
 
 
+def test_a_value_that_is_indented_too_far_is_hidden() -> None:
+    given = {"kind": "Secret", "metadata": {"name": "a", "labels": {"team": "b"}, "password": "hidden"}}
+    assert redacted(given) == {**given, "metadata": {"name": "a", "labels": {"team": "b"}, "password": "(secret)"}}
+
+
 def test_a_misspelt_field_of_a_secret_may_hold_one() -> None:
     given = {"kind": "Secret", "type": "Opaque", "metadata": "none", "dada": {"key": "value"}, "stringdata": "value"}
     hidden = {"metadata": "(secret)", "dada": {"key": "(secret)"}, "stringdata": "(secret)"}
