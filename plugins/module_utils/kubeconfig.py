@@ -86,7 +86,7 @@ def parsed(text: str, path: str) -> dict[str, Any]:
 def _absolute(config: dict[str, Any], folder: str) -> dict[str, Any]:
     """Paths in a kubeconfig are relative to its own folder."""
     for section in ("clusters", "users"):
-        for entry in config.get(section) or ():
+        for entry in _entries(config, section):
             body = entry.get(section[:-1]) or {}
             for key in _PATHS & body.keys():
                 body[key] = os.path.join(folder, body[key]) if body[key] else body[key]
@@ -94,6 +94,17 @@ def _absolute(config: dict[str, Any], folder: str) -> dict[str, Any]:
             if os.sep in command:
                 body["exec"]["command"] = os.path.join(folder, command)
     return config
+
+
+def _entries(config: Mapping[str, Any], section: str) -> list[dict[str, Any]]:
+    """The named things of a section. Raises MeshError, which tells no value, for what is no list of them."""
+    entries = config.get(section) or []
+    body = section[:-1]
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, Mapping) and isinstance(entry.get(body) or {}, Mapping) for entry in entries
+    ):
+        raise MeshError(f"the kubeconfig's {section} are no list of mappings with a name and a {body}")
+    return entries
 
 
 def merged(configs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -109,7 +120,7 @@ def merged(configs: list[dict[str, Any]]) -> dict[str, Any]:
     for config in configs:
         for section in ("clusters", "users", "contexts"):
             names = {entry.get("name") for entry in result[section]}
-            result[section] += [entry for entry in config.get(section) or () if entry.get("name") not in names]
+            result[section] += [entry for entry in _entries(config, section) if entry.get("name") not in names]
         result["current-context"] = result["current-context"] or config.get("current-context") or ""
     return result
 

@@ -148,6 +148,17 @@ def test_a_file_that_is_no_yaml_is_named(tmp_path: Path) -> None:
         read(str(path))
 
 
+@pytest.mark.parametrize("section", ["clusters", "users", "contexts"])
+@pytest.mark.parametrize("content", ["hidden", ["hidden"], {"hidden": {}}, [{"name": "a", "%": "hidden"}]])
+def test_a_section_of_something_else_is_named_and_not_told(section: str, content: Any) -> None:
+    if isinstance(content, list) and isinstance(content[0], dict):
+        content = [{key.replace("%", section[:-1]): value for key, value in content[0].items()}]
+    with pytest.raises(MeshError) as refused:
+        read({**config("east"), section: content})
+    assert f"the kubeconfig's {section} are no list" in str(refused.value)
+    assert "hidden" not in str(refused.value)
+
+
 def test_reduced_to_one_context_it_holds_no_other_credentials() -> None:
     found = reduced(merged([config("east", "west", current="west")]), "east")
     assert found["current-context"] == "east"
