@@ -78,6 +78,9 @@ def _json_documents(text: str) -> list[Any] | None:
         return None
 
 
+_QUOTED = re.compile(r"""\b(alias|anchor|handle|name|tag) ('.*?'|".*?")(?= in "|$)""")
+
+
 def _yaml_documents(text: str, origin: str) -> Iterator[Any]:
     import yaml
 
@@ -85,11 +88,11 @@ def _yaml_documents(text: str, origin: str) -> Iterator[Any]:
         # Ansible's tagged strings are no str to the C loader.
         yield from yaml.load_all(text.encode(), yaml_loader())
     except yaml.YAMLError as error:
-        # What YAML takes for an alias or a tag may be a password that begins with * or !.
-        said = re.sub(r"'[^'<]{3,}'", "'(not shown)'", " ".join(str(error).split()))
-        raise MeshError(f"{origin} is not valid YAML: {said}") from error
-    except ValueError as error:
-        raise MeshError(f"{origin} is not valid YAML: a value is not of the type that its tag says") from error
+        # What YAML takes for an alias or a tag may be a password that begins with * or !. Ansible tells causes as well.
+        said = _QUOTED.sub(r"\1 (not shown)", " ".join(str(error).split()))
+        raise MeshError(f"{origin} is not valid YAML: {said}") from None
+    except ValueError:
+        raise MeshError(f"{origin} is not valid YAML: a value is not of the type that its tag says") from None
 
 
 class _WithoutColon(NamedTuple):

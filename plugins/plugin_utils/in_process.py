@@ -189,7 +189,8 @@ class ActionModule(ActionBase):
             ]
         except MeshError as error:
             said = f"{variables.get('inventory_hostname')}: {str(error).rstrip('.')}. Nothing was applied."
-            raise AnsibleActionFail(said) from error
+            # Ansible would tell the cause beside it, which says the same.
+            raise AnsibleActionFail(said) from None
         definition = args.pop("definition", None) or []
         return {**args, "definition": [*(definition if isinstance(definition, list) else [definition]), *found]}
 

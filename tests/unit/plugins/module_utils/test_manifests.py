@@ -144,6 +144,8 @@ def test_a_value_that_yaml_takes_for_something_else_is_not_told(text: str) -> No
     with pytest.raises(MeshError, match=r"^definition is not valid YAML: ") as refused:
         parse(text)
     assert "hunter22" not in str(refused.value)
+    # Ansible tells the causes of an error, too.
+    assert refused.value.__suppress_context__
 
 
 def test_the_origin_is_named() -> None:
