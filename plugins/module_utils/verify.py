@@ -1,4 +1,4 @@
-"""Asks the server about every action before the first write: dry runs of all of them, and all refusals at once.
+"""Asks the server before the first write what it would refuse: dry runs of all actions, and all refusals at once.
 
 Follows https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run.
 """
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from . import messages
 from .client import Answer, Cluster
+from .deletions import refusable
 from .errors import ApiError, MeshError
 from .manifests import Identity
 from .observe import each
@@ -35,8 +36,11 @@ def verified(
     Raises MeshError with all refusals, the given ones among them.
     """
     coming = _Coming.of(actions)
-    doubtful = [action for action in actions if not action.settled or action.verb is Verb.DELETE]
-    verdicts = each(cluster, lambda action: _verdict(cluster, action, coming, check), doubtful)
+    tried = [
+        *(action for action in actions if not action.settled),
+        *refusable(cluster, [action for action in actions if action.verb is Verb.DELETE]),
+    ]
+    verdicts = each(cluster, lambda action: _verdict(cluster, action, coming, check), tried)
     _raise([*(verdict.refusal for verdict in verdicts if verdict.refusal), *refusals])
     settled = {verdict.action.identity: verdict for verdict in verdicts}
     result = [settled[action.identity].action if action.identity in settled else action for action in actions]

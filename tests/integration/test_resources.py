@@ -6,13 +6,16 @@ import base64
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from ansible_collections.meshfleet.istio.plugins.module_utils.deletions import MANY
 from tests.lab import Lab
+from tests.lab.waiting import until
 
 from .playbook import DATA, Fleet, Manifest, config_map, fleet_of, listen, real, task
 
@@ -126,6 +129,49 @@ def test_prune_keeps_to_its_scope(fleet: Fleet) -> None:
     assert not {item["metadata"]["name"] for item in found} & {"scoped-two", "scoped-away"}
     assert exists(fleet, "no-scope")
     assert exists(fleet, "by-hand")
+
+
+def test_many_deletions_are_tried_only_where_somebody_judges_them(fleet: Fleet) -> None:
+    many = [config_map(NAMESPACE, f"many-{number}", a="1") for number in range(MANY)]
+    fleet.resources(many).ok()
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["DELETE"], "resources": ["configmaps"]}
+    metadata = {"name": "keeps-many-7"}
+    keeps = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": metadata,
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": [rule]},
+            "validations": [{"expression": "request.name != 'many-7'", "message": "many-7 stays"}],
+        },
+    }
+    binding = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": metadata,
+        "spec": {"policyName": metadata["name"], "validationActions": ["Deny"]},
+    }
+    for manifest in (keeps, binding):
+        fleet.kubectl("east", "create", "-f", "-", stdin=json.dumps(manifest))
+    trial = ("-n", NAMESPACE, "delete", "configmap", "many-7", "--dry-run=server")
+    until("the policy counts", lambda: fleet.lab.run_kubectl("east", *trial).returncode)
+
+    refused = fleet.resources(many, state="absent").only()
+
+    assert "many-7 stays" in refused.msg
+    assert "Nothing was applied." in refused.msg
+    assert all(exists(fleet, one["metadata"]["name"]) for one in many[:2])
+
+    fleet.kubectl("east", "delete", "validatingadmissionpolicy,validatingadmissionpolicybinding", metadata["name"])
+    until("the policy counts no more", lambda: fleet.lab.run_kubectl("east", *trial).returncode == 0)
+    ear = listen(fleet.lab)
+    assert set(fleet.resources(many, state="absent").ok().only().actions.values()) == {"deleted"}
+    asked = Counter((event.verb, event.resource, event.dry_run) for event in ear.written("east"))
+    assert asked == {
+        ("create", "selfsubjectaccessreviews", False): 1,
+        ("delete", "configmaps", False): MANY,
+    }
 
 
 def test_fields_of_another_manager_are_left_alone_until_forced(fleet: Fleet) -> None:
