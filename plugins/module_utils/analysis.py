@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import re
-import threading
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection
 
-from . import istioctl
 from .checks import catalogue
 from .checks.digest import digest, packed
-from .checks.live import NOTHING, READ, Reading, in_place, read
-from .checks.node import Node
-from .client import Cluster
+from .checks.live import NOTHING, Reading, in_place, read
 from .collecting import uncollected
-from .errors import ApiError, MeshError
-from .findings import Finding, Severity, listed, reaching, sifted, summary, suppressions
-from .kinds import ISTIO_KINDS, Kind
-from .manifests import Identity, Manifest, identity, parse
+from .errors import MeshError
+from .findings import Finding, listed, reaching, sifted, summary, suppressions
+from .istio_analysis import istios
+from .manifests import parse
 from .plain_text import asked, becoming_strict
-from .snapshot_server import serving
 from .task import Result, Task, cluster_label, cluster_of
 
 
@@ -42,8 +34,8 @@ def analyze(task: Task) -> Result:
     snapshot = reading.snapshot(name, params["root_namespace"], params["certificate_days"])
     found = list(catalogue.findings(snapshot))
     if cluster and params["istio_analysis"]:
-        istios = _istios(name, reading, cluster, params)
-        found = [*catalogue.unrepeated(found, istios), *istios]
+        theirs = istios(name, reading, cluster, params)
+        found = [*catalogue.unrepeated(found, theirs), *theirs]
     kept = sifted([one for one in found if _within(one, params.get("namespaces"))], suppressed)
     unused = [f"the suppression of {one.code} for {one.object} covers nothing any more" for one in kept.unused]
     warnings = [*catalogue.unchecked(), *_unread(reading), *unused]
@@ -72,105 +64,3 @@ def _within(finding: Finding, namespaces: Collection[str] | None) -> bool:
     """Whether the finding is about an object of the namespaces, or about one that is in none."""
     namespace, slash, _name = finding.object.rpartition(" ")[2].rpartition("/")
     return not namespaces or not slash or namespace in namespaces
-
-
-_LEVELS = {"Error": Severity.ERROR, "Warning": Severity.WARNING}
-
-
-def _istios(name: str, reading: Reading, cluster: Cluster, params: Mapping[str, Any]) -> list[Finding]:
-    """Istio's own findings about the same objects, their codes and levels unchanged."""
-    binary = istioctl.find(params.get("istioctl"))
-    istios = [one for one in reading.manifests if identity(one).group in _ISTIOS_GROUPS]
-    broken = {
-        one: finding for told in istioctl.undecodable(binary, istios) for one, finding in _broken(name, istios, told)
-    }
-    reading = reading.overlaid((), broken)
-    with serving(_Objects(reading, cluster)) as kubeconfig:
-        messages = istioctl.analyze(binary, kubeconfig, params["revision"], params["root_namespace"])
-    return list(broken.values()) + [
-        Finding(
-            code=str(message.get("code")),
-            severity=_LEVELS.get(str(message.get("level")), Severity.INFO),
-            cluster=name,
-            object=str(message.get("origin") or ""),
-            path="",
-            message=str(message.get("message")),
-            reference=str(message.get("documentationUrl") or ""),
-        )
-        for message in messages
-    ]
-
-
-_ISTIOS_GROUPS = frozenset(kind.group for kind in ISTIO_KINDS.values())
-
-
-def _broken(name: str, manifests: Sequence[Manifest], told: istioctl.Undecodable) -> Iterator[tuple[Identity, Finding]]:
-    """The objects that istioctl means, each with a finding of the code that it has for a broken schema."""
-    for manifest in manifests:
-        key = identity(manifest)
-        if (key.kind, key.namespace or "", key.name) == (told.kind, told.namespace, told.name):
-            yield (
-                key,
-                Finding(
-                    code="IST0106",
-                    severity=Severity.ERROR,
-                    cluster=name,
-                    object=str(key),
-                    path=_field(manifest, told.reason),
-                    message=f"Istio cannot decode it: {told.reason}",
-                    remedy="correct the value; until then the object has no effect",
-                    reference="https://istio.io/latest/docs/reference/config/analysis/ist0106/",
-                ),
-            )
-
-
-def _field(manifest: Manifest, reason: str) -> str:
-    """The field whose value the reason quotes, empty when there is none or several."""
-    quoted = {text.strip('\\"') for text in re.findall(r'"((?:\\.|[^"\\])+)"', reason)}
-    found: list[str] = []
-    todo = [Node(manifest)["spec"]]
-    while todo:
-        node = todo.pop()
-        if node.text in quoted:
-            found.append(node.path)
-        todo += [*node.each(), *(child for _key, child in node.entries())]
-    return found[0] if len(found) == 1 else ""
-
-
-class _Objects:
-    """The objects of a kind: those of the reading, and where it does not hold them all, the cluster's, read once."""
-
-    def __init__(self, reading: Reading, cluster: Cluster) -> None:
-        self._held: dict[tuple[str, str], dict[Identity, Manifest]] = defaultdict(dict)
-        for manifest in reading.manifests:
-            key = identity(manifest)
-            self._held[key.group, key.kind][key] = manifest
-        self._cluster = cluster
-        self._known: dict[Kind, Sequence[Manifest]] = {}
-        self._lock = threading.Lock()
-
-    def __call__(self, kind: Kind) -> Sequence[Manifest]:
-        with self._lock:
-            if kind not in self._known:
-                self._known[kind] = self._objects(kind)
-            return self._known[kind]
-
-    def _objects(self, kind: Kind) -> Sequence[Manifest]:
-        if kind.kind == "CustomResourceDefinition":
-            return [_definition(one) for one in ISTIO_KINDS.values()]
-        held = self._held[kind.group, kind.kind]
-        if kind in READ:
-            return [{**one, "apiVersion": kind.api_version} for one in held.values()]
-        try:
-            live = self._cluster.list(kind)[0]
-        except ApiError as error:
-            if error.code in (403, 404):
-                return list(held.values())
-            raise
-        return list(({identity(one): one for one in live} | held).values())
-
-
-def _definition(kind: Kind) -> Manifest:
-    """As much of a CRD as istioctl looks at."""
-    metadata = {"name": f"{kind.plural}.{kind.group}"}
-    return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": metadata}
