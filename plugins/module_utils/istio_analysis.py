@@ -8,18 +8,22 @@ from __future__ import annotations
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from . import istioctl
-from .checks.live import READ, Reading
-from .checks.node import Node
+from .checks.live import READ, Reading, credential_names
+from .checks.node import Node, Resource
 from .client import Cluster
 from .errors import ApiError
 from .findings import Finding, Severity
-from .kinds import ISTIO_KINDS, Kind
+from .kinds import ISTIO_KINDS, TABLE, Kind
 from .manifests import Identity, Manifest, identity
 from .snapshot_server import serving
+
+_SECRET, _GATEWAY = TABLE["", "Secret"], ISTIO_KINDS["Gateway"]
+_REMOTE = "istio/multiCluster"
+"""Label of a Secret with the kubeconfig of another cluster."""
 
 _LEVELS = {"Error": Severity.ERROR, "Warning": Severity.WARNING}
 
@@ -30,7 +34,7 @@ def istios(name: str, reading: Reading, cluster: Cluster, params: Mapping[str, A
     own = [one for one in reading.manifests if identity(one).group in _ISTIOS_GROUPS]
     broken = {one: finding for told in istioctl.undecodable(binary, own) for one, finding in _broken(name, own, told)}
     reading = reading.overlaid((), broken)
-    with serving(_Objects(reading, cluster)) as kubeconfig:
+    with serving(Objects(reading, lambda kind: cluster.list(kind)[0])) as kubeconfig:
         messages = istioctl.analyze(binary, kubeconfig, params["revision"], params["root_namespace"])
     return list(broken.values()) + [
         Finding(
@@ -82,15 +86,15 @@ def _field(manifest: Manifest, reason: str) -> str:
     return found[0] if len(found) == 1 else ""
 
 
-class _Objects:
-    """The objects of a kind: those of the reading, and where it does not hold them all, the cluster's, read once."""
+class Objects:
+    """The objects of a kind: those of the reading, and where it does not hold them all, the live ones, read once."""
 
-    def __init__(self, reading: Reading, cluster: Cluster) -> None:
+    def __init__(self, reading: Reading, live: Callable[[Kind], Sequence[Manifest]]) -> None:
         self._held: dict[tuple[str, str], dict[Identity, Manifest]] = defaultdict(dict)
         for manifest in reading.manifests:
             key = identity(manifest)
             self._held[key.group, key.kind][key] = manifest
-        self._cluster = cluster
+        self._live = live
         self._known: dict[Kind, Sequence[Manifest]] = {}
         self._lock = threading.Lock()
 
@@ -105,14 +109,24 @@ class _Objects:
             return [_definition(one) for one in ISTIO_KINDS.values()]
         held = self._held[kind.group, kind.kind]
         if kind in READ:
-            return [{**one, "apiVersion": kind.api_version} for one in held.values()]
+            shown = self._named(held.values()) if kind == _SECRET else held.values()
+            return [{**one, "apiVersion": kind.api_version} for one in shown]
         try:
-            live = self._cluster.list(kind)[0]
+            live = self._live(kind)
         except ApiError as error:
             if error.code in (403, 404):
                 return list(held.values())
             raise
         return list(({identity(one): one for one in live} | held).values())
+
+    def _named(self, secrets: Iterable[Manifest]) -> Iterator[Manifest]:
+        """The credentials of Gateways. With a remote secret, istioctl would connect to the cluster that it is for."""
+        gateways = self._held[_GATEWAY.group, _GATEWAY.kind].values()
+        names = {name for one in gateways for name in credential_names(Resource(one))}
+        for one in secrets:
+            metadata = one["metadata"]
+            if metadata["name"] in names and _REMOTE not in (metadata.get("labels") or {}):
+                yield one
 
 
 def _definition(kind: Kind) -> Manifest:

@@ -99,6 +99,7 @@ class _Handler(BaseHTTPRequestHandler):
             if (not namespace or one["metadata"].get("namespace") == namespace)
             and (not name or one["metadata"]["name"] == name)
             and _selected(one, ",".join(query.get("fieldSelector", ())))
+            and labelled_as(one, ",".join(query.get("labelSelector", ())))
         ]
         if not name:
             partial = "PartialObjectMetadataList" in self.headers.get("Accept", "")
@@ -142,6 +143,30 @@ def _selected(manifest: Manifest, selector: str) -> bool:
         for key in path.split("."):
             node = node.get(key) if isinstance(node, Mapping) else None
         if (str(node or "") == value) == (operator == "!="):
+            return False
+    return True
+
+
+_BETWEEN_TERMS = re.compile(r",(?![^(]*\))")
+_IN = re.compile(r"(?P<key>\S+)\s+(?P<operator>in|notin)\s*\((?P<values>[^)]*)\)")
+_EQUALS = re.compile(r"(?P<key>[^!=\s]+)\s*(?P<operator>!=|==?)\s*(?P<value>\S*)")
+
+
+def labelled_as(manifest: Manifest, selector: str) -> bool:
+    """See https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#api."""
+    labels = manifest["metadata"].get("labels") or {}
+    for term in filter(None, map(str.strip, _BETWEEN_TERMS.split(selector))):
+        if match := _IN.fullmatch(term):
+            wanted = match["operator"] == "in"
+            values = {value.strip() for value in match["values"].split(",")}
+        elif match := _EQUALS.fullmatch(term):
+            wanted, values = match["operator"] != "!=", {match["value"]}
+        else:
+            key = term.removeprefix("!").strip()
+            if (key in labels) == term.startswith("!"):
+                return False
+            continue
+        if (labels.get(match["key"]) in values) != wanted:
             return False
     return True
 

@@ -18,6 +18,7 @@ from tests.lab.proxies import address
 
 from .mesh import story
 from .playbook import ORDINARY, Fleet, Manifest, Result, listen, real, task
+from .test_trust import new_root
 
 REFERENCED = "IST0101"
 GATEWAY: Manifest = {
@@ -101,14 +102,22 @@ def test_credentials_are_looked_for_where_the_gateways_pods_run(fleet: Fleet) ->
         "hosts": ["tls.example.com"],
     }
     spec = {"selector": {"istio": "ingressgateway"}, "servers": [server]}
-    applied, found = fleet.play(
-        task("gateway", name="edge", namespace="analyze-tls", **spec),
-        task("analyze", fail_on="never", istio_analysis=False),
+    applied, without = fleet.play(
+        task("gateway", name="edge", namespace="analyze-tls", **spec), task("analyze", fail_on="never")
     ).ours("east")
     assert applied.outcome == "ok"
-    assert about(found, "Gateway analyze-tls/edge") == {
-        "MF0104 Gateway analyze-tls/edge spec.servers[0].tls.credentialName"
+    assert about(without, "Gateway analyze-tls/edge") == {
+        "MF0104 Gateway analyze-tls/edge spec.servers[0].tls.credentialName",
+        f"{REFERENCED} Gateway analyze-tls/edge",
     }
+    # istioctl takes any Secret in this namespace that it is given for the kubeconfig of another cluster.
+    made = task(
+        "gateway_credential", name="edge", namespace="istio-system", hosts=server["hosts"], **new_root().options
+    )
+    credential, found = fleet.play(made, task("analyze", fail_on="never")).ours("east")
+    assert (credential.outcome, found.outcome) == ("ok", "ok"), found.msg
+    assert about(found, "Gateway analyze-tls/edge") == set()
+    fleet.kubectl("east", "delete", "secret", "-n", "istio-system", "edge")
     fleet.kubectl("east", "delete", "namespace", "analyze-tls", "--wait=false")
 
 

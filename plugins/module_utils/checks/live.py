@@ -11,6 +11,8 @@ from ..errors import ApiError
 from ..kinds import ISTIO_KINDS, TABLE, Kind
 from ..manifests import Identity, Manifest, identity, placed
 from ..observe import each
+from .certificates import AUTHORITY_SUFFIX
+from .node import Resource
 from .snapshot import CERTIFICATE_DAYS, ROOT_NAMESPACE, Snapshot
 
 _CORE = (*(TABLE["", kind] for kind in ("Service", "Pod", "Namespace", "ServiceAccount")), TABLE["apps", "Deployment"])
@@ -112,18 +114,23 @@ def _listed(cluster: Cluster, one: _List) -> list[Manifest] | None:
         raise
 
 
+def credential_names(gateway: Resource) -> set[str]:
+    """The names of the Secrets that a Gateway means, with those that may hold the authority for its clients."""
+    names: set[str] = set()
+    for server in gateway.spec["servers"].each():
+        tls = server["tls"]
+        own = {node.text for node in (tls["credentialName"], *tls["credentialNames"].each()) if node.text}
+        names |= own | {name + AUTHORITY_SUFFIX for name in own}
+        names |= {tls["caCertCredentialName"].text} - {""}
+    return names
+
+
 def _credential_namespaces(found: Mapping[_List, list[Manifest] | None]) -> list[str]:
     """Where the pods of gateways with credentials run: there their Secrets must be."""
     by_kind: dict[str, list[Manifest]] = defaultdict(list)
     by_kind |= {one.kind.kind: items or [] for one, items in found.items()}
-    selectors = [
-        (gateway.get("spec") or {}).get("selector") or {}
-        for gateway in by_kind["Gateway"]
-        if any(
-            any((server.get("tls") or {}).get(name) for name in ("credentialName", "credentialNames"))
-            for server in (gateway.get("spec") or {}).get("servers") or ()
-        )
-    ]
+    gateways = [Resource(one) for one in by_kind["Gateway"]]
+    selectors = [one.spec["selector"].labels for one in gateways if credential_names(one)]
     return sorted(
         {
             pod["metadata"]["namespace"]

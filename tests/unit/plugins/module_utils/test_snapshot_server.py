@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import Kind
 from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import Manifest
-from ansible_collections.meshfleet.istio.plugins.module_utils.snapshot_server import serving
+from ansible_collections.meshfleet.istio.plugins.module_utils.snapshot_server import labelled_as, serving
 
 HELD = {
     "Service": [
@@ -93,3 +93,32 @@ def test_it_ends_with_its_block_and_so_do_watches() -> None:
     assert not reader.is_alive()
     with pytest.raises(URLError):
         got(f"{server}/api/v1/services")
+
+
+@pytest.mark.parametrize(
+    ("selector", "matches"),
+    [
+        ("", True),
+        ("app=cart", True),
+        ("app==cart,tier", True),
+        ("app=web", False),
+        ("app != web, tier", True),
+        ("app!=cart", False),
+        ("none!=cart", True),
+        ("istio/multiCluster=true", False),
+        ("!none", True),
+        ("!app", False),
+        ("none", False),
+        ("app in (web, cart),tier notin (front)", True),
+        ("app in (web)", False),
+        ("none notin (web)", True),
+        ("tier=", True),
+    ],
+)
+def test_labels_select(selector: str, matches: bool) -> None:
+    assert labelled_as({"metadata": {"labels": {"app": "cart", "tier": ""}}}, selector) is matches
+
+
+def test_a_list_holds_only_what_the_labels_select() -> None:
+    with serving(objects) as kubeconfig:
+        assert names(got(f"{address(kubeconfig)}/api/v1/services?labelSelector=istio%2FmultiCluster%3Dtrue")) == []
