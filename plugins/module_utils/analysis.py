@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from .checks import catalogue
 from .checks.digest import digest, packed
@@ -11,7 +12,7 @@ from .collecting import uncollected
 from .errors import MeshError
 from .findings import Finding, listed, reaching, sifted, summary, suppressions
 from .istio_analysis import istios
-from .manifests import parse
+from .manifests import Manifest, parse
 from .plain_text import asked, becoming_strict
 from .task import Result, Task, cluster_label, cluster_of
 
@@ -20,13 +21,13 @@ from .task import Result, Task, cluster_label, cluster_of
 def analyze(task: Task) -> Result:
     """Findings about a cluster, about manifests, or about the cluster as it would be: the module C(analyze)."""
     params = task.params
-    given = parse(params.get("definition"))
+    given = parse(params.get("definition"), operators=True)
     suppressed = suppressions(params.get("suppress") or ())
     if not params["live"] and not given:
         raise MeshError("there is nothing to analyze: give definition or src, or let live be true")
     cluster = cluster_of(task) if params["live"] else None
     reading = read(cluster, params["root_namespace"]) if cluster else NOTHING
-    reading = reading.overlaid([in_place(manifest, params.get("namespace")) for manifest in given])
+    reading = reading.overlaid(_placed(given, params))
     name = cluster_label(params)
     if cluster and params["plain_text"]:
         strict = becoming_strict(None, reading.snapshot(name, params["root_namespace"]), params.get("namespaces") or ())
@@ -49,6 +50,14 @@ def analyze(task: Task) -> Result:
         **({"warnings": warnings} if warnings else {}),
         **({"failed": True} if bad else {}),
     }
+
+
+def _placed(manifests: Iterable[Manifest], params: Mapping[str, Any]) -> list[Manifest]:
+    """An IstioOperator that names no namespace is one of the control plane's, wherever other objects go."""
+    return [
+        in_place(one, params["root_namespace"] if one["kind"] == "IstioOperator" else params.get("namespace"))
+        for one in manifests
+    ]
 
 
 def _unread(reading: Reading) -> list[str]:

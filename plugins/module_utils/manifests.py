@@ -123,24 +123,37 @@ def yaml_loader() -> Any:
     return Loader
 
 
-def parse(definition: Any, origin: str = "definition") -> list[Manifest]:
+def parse(definition: Any, origin: str = "definition", *, operators: bool = False) -> list[Manifest]:
     """Manifests from a dict, a list of them, or YAML text with any number of documents; lists are unfolded.
 
-    Raises MeshError that says which document is wrong and why.
+    With C(operators), an IstioOperator may be among them, also one without a name, which is empty then. Raises MeshError
+    that says which document is wrong and why.
     """
-    return [_checked(plain(document), where) for where, document in _numbered(definition, origin)]
+    return [_checked(plain(document), where, operators) for where, document in _numbered(definition, origin)]
 
 
-def check_shape(definition: Any, origin: str) -> None:
+def check_shape(definition: Any, origin: str, *, operators: bool = False) -> None:
     """Raises what C(parse) would, for documents that come from a file which C(parse) is not told of."""
     for where, document in _numbered(definition, origin):
-        _checked(document, where)
+        _checked(document, where, operators)
 
 
 def _numbered(definition: Any, origin: str) -> Iterator[tuple[str, Any]]:
     """Each document after what errors call it."""
     for position, document in enumerate(_unfold(definition, origin), 1):
         yield (f"{origin}, document {position}" if position > 1 else origin), document
+
+
+def _is_operator(manifest: Any) -> bool:
+    return isinstance(manifest, dict) and manifest.get("kind") == "IstioOperator"
+
+
+def _named(operator: Manifest) -> Manifest:
+    """istioctl takes one without a name, and calls it by none."""
+    metadata = operator.get("metadata")
+    if metadata is not None and not isinstance(metadata, dict):
+        return operator
+    return {**operator, "metadata": {"name": "", **(metadata or {})}}
 
 
 def _unfold(definition: Any, origin: str) -> Iterator[Any]:
@@ -164,24 +177,31 @@ def _unfold(definition: Any, origin: str) -> Iterator[Any]:
         yield definition
 
 
-def _checked(manifest: Any, where: str) -> Manifest:
+def _checked(manifest: Any, where: str, operators: bool) -> Manifest:
     if not isinstance(manifest, dict):
         raise MeshError(
             f"{where}: expected a mapping with apiVersion, kind and metadata, found {type(manifest).__name__}"
         )
+    nameless = operators and _is_operator(manifest)
+    if nameless:
+        manifest = _named(manifest)
     metadata = manifest.get("metadata")
     for field, value in (("apiVersion", manifest.get("apiVersion")), ("kind", manifest.get("kind"))):
         if not isinstance(value, str) or not value:
             raise MeshError(f"{where}: {field} is missing; every manifest needs apiVersion, kind and metadata.name")
     label = f"{where} ({manifest['kind']})"
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str) or not metadata["name"]:
+    if (
+        not isinstance(metadata, dict)
+        or not isinstance(metadata.get("name"), str)
+        or not (metadata["name"] or nameless)
+    ):
         remedy = (
             "; generateName cannot be applied twice with one result, give it a name"
             if isinstance(metadata, dict) and "generateName" in metadata
             else ""
         )
         raise MeshError(f"{label}: metadata.name is missing{remedy}")
-    if manifest["kind"] == "IstioOperator":
+    if _is_operator(manifest) and not operators:
         raise MeshError(
             f"{label}: an IstioOperator is no object of the cluster (its CRD is gone since Istio 1.21); install it "
             f"with the module meshfleet.istio.istio_operator"

@@ -180,7 +180,8 @@ class ActionModule(ActionBase):
         if not sources:
             return args
         read = {"src": self._read, "template": lambda path: self._templated(path, variables)}
-        checked = {} if self._name == "istio_operator" else {"check": check_shape}
+        shape = partial(check_shape, operators=self._name == "analyze")
+        checked = {} if self._name == "istio_operator" else {"check": shape}
         try:
             found = [
                 document

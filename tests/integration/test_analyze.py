@@ -47,6 +47,14 @@ ROUTES: Manifest = {
     },
 }
 
+GUIDE = Path(__file__).parents[1] / "unit" / "plugins" / "module_utils" / "checks" / "guide" / "as_written.txt"
+OPERATOR = "IstioOperator istio-system/multi-cluster-mesh"
+IN_GUIDE = (
+    ("VirtualService", "cross-cluster-routing"),
+    ("Gateway", "cross-cluster-gateway"),
+    ("Telemetry", "mesh-telemetry"),
+)
+
 FINE = {
     "selector": {"istio": "ingressgateway"},
     "servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["fine.example.com"]}],
@@ -85,6 +93,20 @@ def test_manifests_are_judged_together_with_what_the_cluster_holds(fleet: Fleet,
     assert {event.verb for event in events} == {"list"}
     asked = [(event.resource, event.namespace) for event in events]
     assert sorted(asked) == sorted(set(asked)), "each kind is read once, for istioctl as well"
+
+
+def test_the_guide_as_written(fleet: Fleet) -> None:
+    result = analyzed(fleet, src=[str(GUIDE)], namespace="backend")
+    assert result.outcome == "failed"
+    assert about(result, *(f"{kind} backend/{name}" for kind, name in IN_GUIDE), OPERATOR) >= {
+        "MF0101 VirtualService backend/cross-cluster-routing spec.http",
+        "MF0102 Gateway backend/cross-cluster-gateway spec.servers[0].tls",
+        "MF0201 Telemetry backend/mesh-telemetry spec.tracing[0].providers[0].name",
+        f"MF0204 {OPERATOR} spec.meshConfig.defaultConfig.tracing.zipkin",
+        "MF0206 Telemetry backend/mesh-telemetry spec.tracing[0].customTags.cluster_name.literal.value",
+        'MF0207 Telemetry backend/mesh-telemetry spec.metrics[0].overrides[0].tagOverrides["service.name"].value',
+        'MF0211 Telemetry backend/mesh-telemetry spec.metrics[0].overrides[0].tagOverrides["service.name"]',
+    }
 
 
 def test_what_we_apply_has_no_finding(fleet: Fleet) -> None:

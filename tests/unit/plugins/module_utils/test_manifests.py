@@ -241,3 +241,23 @@ def test_an_identity_reads_as_kubectl_would_say() -> None:
 def test_plain_keeps_json() -> None:
     value = {"a": [1, 1.5, True, None, "x"], "b": {}}
     assert plain(value) == value
+
+
+@pytest.mark.parametrize(
+    ("metadata", "name"),
+    [({}, ""), ({"metadata": None}, ""), ({"metadata": {"namespace": "mesh"}}, ""), ({"metadata": {"name": "a"}}, "a")],
+)
+def test_an_operator_is_taken_where_it_is_asked_for_also_without_a_name(metadata: dict[str, Any], name: str) -> None:
+    operator = {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", **metadata}
+    (found,) = parse(operator, operators=True)
+    assert found["metadata"]["name"] == name
+    with pytest.raises(MeshError):
+        parse(operator)
+    with pytest.raises(MeshError, match="metadata.name is missing"):
+        parse({**operator, "kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": ""}}, operators=True)
+
+
+def test_an_operator_whose_metadata_is_no_mapping_is_refused() -> None:
+    operator = {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "metadata": ["a"]}
+    with pytest.raises(MeshError, match="metadata.name is missing"):
+        parse(operator, operators=True)
