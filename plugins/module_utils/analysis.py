@@ -26,8 +26,9 @@ def analyze(task: Task) -> Result:
     if not params["live"] and not given:
         raise MeshError("there is nothing to analyze: give definition or src, or let live be true")
     cluster = cluster_of(task) if params["live"] else None
-    reading = read(cluster, params["root_namespace"]) if cluster else NOTHING
-    reading = reading.overlaid(_placed(given, params))
+    coming = _placed(given, params)
+    reading = read(cluster, params["root_namespace"], coming=coming) if cluster else NOTHING
+    reading = reading.overlaid(coming)
     name = cluster_label(params)
     if cluster and params["plain_text"]:
         strict = becoming_strict(None, reading.snapshot(name, params["root_namespace"]), params.get("namespaces") or ())

@@ -32,7 +32,7 @@ def gate(cluster: Cluster, mode: str, plain_text: bool = False) -> Gate:
         changing = [action for action in actions if action.verb is not Verb.UNCHANGED]
         if not changing:
             return []
-        reading = read(cluster)
+        reading = read(cluster, coming=_coming(changing))
         if plain_text:
             after = _would_be(reading, changing).snapshot("")
             reading = reading._replace(plain_text=asked(cluster, becoming_strict(reading.snapshot(""), after)))
@@ -56,9 +56,12 @@ def judged(reading: Reading, actions: Sequence[Action], mode: str) -> list[str]:
 
 
 def _would_be(reading: Reading, actions: Sequence[Action]) -> Reading:
-    coming = [_after(action) for action in actions if action.verb is not Verb.DELETE]
     going = [action.identity for action in actions if action.verb is Verb.DELETE]
-    return reading.overlaid(coming, going)
+    return reading.overlaid(_coming(actions), going)
+
+
+def _coming(actions: Sequence[Action]) -> list[Manifest]:
+    return [_after(action) for action in actions if action.verb is not Verb.DELETE]
 
 
 def _after(action: Action) -> Manifest:

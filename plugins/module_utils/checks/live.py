@@ -13,10 +13,12 @@ from ..manifests import Identity, Manifest, identity, placed
 from ..observe import each
 from .certificates import AUTHORITY_SUFFIX
 from .node import Resource
+from .servers import homes
 from .snapshot import CERTIFICATE_DAYS, ROOT_NAMESPACE, Snapshot
 
 _CORE = (*(TABLE["", kind] for kind in ("Service", "Pod", "Namespace", "ServiceAccount")), TABLE["apps", "Deployment"])
 _CONFIG_MAP, _SECRET = TABLE["", "ConfigMap"], TABLE["", "Secret"]
+_FOR_CREDENTIALS = (("networking.istio.io", "Gateway"), ("", "Pod"), ("apps", "Deployment"))
 
 
 READ = frozenset((*ISTIO_KINDS.values(), *_CORE, _CONFIG_MAP, _SECRET))
@@ -63,11 +65,16 @@ class _List(NamedTuple):
     namespace: str | None = None
 
 
-def read(cluster: Cluster, root_namespace: str = ROOT_NAMESPACE, kinds: Collection[Kind] = READ) -> Reading:
+def read(
+    cluster: Cluster,
+    root_namespace: str = ROOT_NAMESPACE,
+    kinds: Collection[Kind] = READ,
+    coming: Iterable[Manifest] = (),
+) -> Reading:
     """All that checks look at. A kind that may not be read is unknown; one that is not served has no objects.
 
-    ConfigMaps are read in the root namespace, Secrets only where gateways name them; both only if they are among the
-    kinds. Raises ApiError, Unreachable.
+    ConfigMaps are read in the root namespace, Secrets only where gateways name them, those among C(coming) as well,
+    which are objects to be laid over it; both only if they are among the kinds. Raises ApiError, Unreachable.
     """
     everywhere = (*ISTIO_KINDS.values(), *_CORE)
     lists = [_List(kind) for kind in everywhere if kind in kinds]
@@ -77,7 +84,7 @@ def read(cluster: Cluster, root_namespace: str = ROOT_NAMESPACE, kinds: Collecti
     found = [_listed(cluster, first), *each(cluster, lambda one: _listed(cluster, one), others)]
     credentials = [
         _List(_SECRET, namespace)
-        for namespace in _credential_namespaces(dict(zip(lists, found, strict=True)))
+        for namespace in _credential_namespaces([*(one for items in found for one in items or ()), *coming])
         if _SECRET in kinds
     ]
     lists += credentials
@@ -125,18 +132,12 @@ def credential_names(gateway: Resource) -> set[str]:
     return names
 
 
-def _credential_namespaces(found: Mapping[_List, list[Manifest] | None]) -> list[str]:
-    """Where the pods of gateways with credentials run: there their Secrets must be."""
-    by_kind: dict[str, list[Manifest]] = defaultdict(list)
-    by_kind |= {one.kind.kind: items or [] for one, items in found.items()}
-    gateways = [Resource(one) for one in by_kind["Gateway"]]
-    selectors = [one.spec["selector"].labels for one in gateways if credential_names(one)]
+def _credential_namespaces(manifests: Iterable[Manifest]) -> list[str]:
+    """Where the proxies of gateways with credentials run: there their Secrets must be."""
+    looked_at = [one for one in manifests if (identity(one).group, one["kind"]) in _FOR_CREDENTIALS]
+    snapshot = Snapshot("", looked_at)
     return sorted(
-        {
-            pod["metadata"]["namespace"]
-            for pod in by_kind["Pod"]
-            if any(wanted.items() <= (pod["metadata"].get("labels") or {}).items() for wanted in selectors if wanted)
-        }
+        {home for one in snapshot.of("Gateway") if credential_names(one) for home in homes(snapshot, one)} - {""}
     )
 
 

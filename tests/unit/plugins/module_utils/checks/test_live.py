@@ -1,0 +1,67 @@
+"""Which lists a reading asks for, and what it holds afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ansible_collections.meshfleet.istio.plugins.module_utils.checks.live import Reading, read
+from ansible_collections.meshfleet.istio.plugins.module_utils.client import Bounds, Cluster
+from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import Kind
+from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import Manifest
+
+
+class Held(Cluster):
+    """A cluster that holds these objects."""
+
+    def __init__(self, *manifests: Manifest) -> None:
+        self.bounds = Bounds(connections=1)
+        self.manifests = manifests
+        self.asked: list[tuple[str, str | None]] = []
+
+    def list(self, kind: Kind, namespace: str | None = None, **_selectors: Any) -> tuple[list[Manifest], str]:
+        self.asked.append((kind.kind, namespace))
+        found = [one for one in self.manifests if one["kind"] == kind.kind]
+        return [one for one in found if namespace in (None, one["metadata"]["namespace"])], "1"
+
+
+def made(kind: str, namespace: str, name: str, api_version: str = "v1", **fields: Any) -> Manifest:
+    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": namespace}, **fields}
+
+
+def gateway(namespace: str, selector: str, **tls: Any) -> Manifest:
+    spec = {"selector": {"istio": selector}, "servers": [{"tls": {"mode": "SIMPLE", **tls}}]}
+    return made("Gateway", namespace, "edge", "networking.istio.io/v1", spec=spec)
+
+
+def running(namespace: str, gateway: str) -> Manifest:
+    pod = made("Pod", namespace, gateway, spec={"containers": []})
+    return {**pod, "metadata": {**pod["metadata"], "labels": {"istio": gateway}}}
+
+
+PODS = (running("edge", "public"), running("inner", "private"))
+
+
+def names(reading: Reading, kind: str) -> Sequence[str]:
+    return [
+        f"{one['metadata']['namespace']}/{one['metadata']['name']}" for one in reading.manifests if one["kind"] == kind
+    ]
+
+
+def test_secrets_are_read_where_the_proxies_of_gateways_with_credentials_run() -> None:
+    secrets = [made("Secret", namespace, "tls") for namespace in ("edge", "inner", "shop")]
+    cluster = Held(*PODS, *secrets, gateway("shop", "public", credentialName="tls"))
+    reading = read(cluster)
+    assert names(reading, "Secret") == ["edge/tls"]
+    assert reading.partly["Secret"] == {"edge"}
+    assert [one for one in cluster.asked if one[0] == "Secret"] == [("Secret", "edge")]
+    # Gateways that are yet to be applied have credentials, too.
+    coming = read(Held(*PODS, *secrets), coming=[gateway("shop", "private", credentialNames=["tls"])])
+    assert names(coming, "Secret") == ["inner/tls"]
+
+
+def test_without_credentials_no_secret_is_read() -> None:
+    cluster = Held(*PODS, gateway("shop", "public"))
+    reading = read(cluster)
+    assert "Secret" in reading.unknown
+    assert "Secret" not in dict(cluster.asked)
