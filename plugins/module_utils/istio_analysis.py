@@ -34,7 +34,8 @@ def istios(name: str, reading: Reading, cluster: Cluster, params: Mapping[str, A
     own = [one for one in reading.manifests if identity(one).group in _ISTIOS_GROUPS]
     broken = {one: finding for told in istioctl.undecodable(binary, own) for one, finding in _broken(name, own, told)}
     reading = reading.overlaid((), broken)
-    with serving(Objects(reading, lambda kind: cluster.list(kind)[0])) as kubeconfig:
+    objects = Objects(reading, lambda kind: cluster.list(kind)[0])
+    with serving(objects) as kubeconfig:
         messages = istioctl.analyze(binary, kubeconfig, params["revision"], params["root_namespace"])
     return list(broken.values()) + [
         Finding(
@@ -47,7 +48,51 @@ def istios(name: str, reading: Reading, cluster: Cluster, params: Mapping[str, A
             reference=str(message.get("documentationUrl") or ""),
         )
         for message in messages
+        if needed(message).isdisjoint(objects.unread)
     ]
+
+
+_REMOTE_SECRETS = "remote secrets"
+"""Never given to istioctl."""
+_NEEDED_BY_CODE = {
+    "IST0126": {_REMOTE_SECRETS},
+    "IST0127": {"Pod"},
+    "IST0132": {"Gateway"},
+    "IST0134": {"ConfigMap"},
+    "IST0139": {"Service"},
+    "IST0146": {"Namespace", "MutatingWebhookConfiguration"},
+    "IST0147": {"Namespace", "MutatingWebhookConfiguration"},
+    "IST0149": {"RequestAuthentication", "Pod"},
+    "IST0157": {"ConfigMap"},
+    "IST0158": {"ConfigMap", "ProxyConfig"},
+    "IST0161": {"Secret"},
+    "IST0162": {"Service", "Pod"},
+    "IST0173": {"Pod", "Service", "ServiceEntry", "Node"},
+    "IST0174": {"Service", "ServiceEntry"},
+    "IST0175": {"Deployment"},
+}
+_NEEDED_BY_REFERENCE = {
+    "credentialName": {"Secret", "Pod"},
+    "selector": {"Pod"},
+    "namespace": {"Namespace"},
+    "gateway": {"Gateway"},
+    "host+subset": {"DestinationRule"},
+    "mirror+subset": {"DestinationRule"},
+    "host": {"Service", "ServiceEntry"},
+    "mirror": {"Service", "ServiceEntry"},
+    "host:port": {"Service", "ServiceEntry"},
+}
+_REFERENCE = re.compile(r"Referenced (\S+)")
+
+
+def needed(message: Mapping[str, Any]) -> frozenset[str]:
+    """The kinds that istioctl must know all of, or its message may be false: what it is not given, it takes for absent.
+
+    See the inputs of the analyzers in https://github.com/istio/istio/tree/master/pkg/config/analysis/analyzers.
+    """
+    code = str(message.get("code"))
+    reference = _REFERENCE.match(str(message.get("message"))) if code == "IST0101" else None
+    return frozenset(_NEEDED_BY_REFERENCE.get(reference[1], ()) if reference else _NEEDED_BY_CODE.get(code, ()))
 
 
 _ISTIOS_GROUPS = frozenset(kind.group for kind in ISTIO_KINDS.values())
@@ -87,7 +132,10 @@ def _field(manifest: Manifest, reason: str) -> str:
 
 
 class Objects:
-    """The objects of a kind: those of the reading, and where it does not hold them all, the live ones, read once."""
+    """The objects of a kind: those of the reading, and where it does not hold them all, the live ones, read once.
+
+    C(unread) names the kinds that it does not know all that istioctl may look for.
+    """
 
     def __init__(self, reading: Reading, live: Callable[[Kind], Sequence[Manifest]]) -> None:
         self._held: dict[tuple[str, str], dict[Identity, Manifest]] = defaultdict(dict)
@@ -95,6 +143,8 @@ class Objects:
             key = identity(manifest)
             self._held[key.group, key.kind][key] = manifest
         self._live = live
+        self.unread = {_REMOTE_SECRETS, *(kind for kind in reading.unknown if kind not in reading.partly)}
+        self.unread |= {kind.kind for kind in READ if kind.plural in reading.forbidden}
         self._known: dict[Kind, Sequence[Manifest]] = {}
         self._lock = threading.Lock()
 
@@ -115,6 +165,8 @@ class Objects:
             live = self._live(kind)
         except ApiError as error:
             if error.code in (403, 404):
+                if not error.unknown_kind:
+                    self.unread.add(kind.kind)
                 return list(held.values())
             raise
         return list(({identity(one): one for one in live} | held).values())

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.live import Reading
-from ansible_collections.meshfleet.istio.plugins.module_utils.istio_analysis import Objects
-from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import TABLE
+from ansible_collections.meshfleet.istio.plugins.module_utils.errors import ApiError
+from ansible_collections.meshfleet.istio.plugins.module_utils.istio_analysis import Objects, needed
+from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import TABLE, Kind
 from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import Manifest
 
 
@@ -30,3 +33,40 @@ def test_istioctl_gets_the_secrets_that_gateways_name_and_no_other() -> None:
     objects = Objects(Reading([*held, remote, gateway(tls)], frozenset()), lambda _kind: [])
     given = [one["metadata"]["name"] for one in objects(TABLE["", "Secret"])]
     assert given == ["edge", "edge-cacert", "clients"]
+
+
+def refusing(kind: Kind) -> list[Manifest]:
+    raise ApiError(403, "Forbidden", f"{kind.plural} is forbidden")
+
+
+def objects(*unknown: str, forbidden: tuple[str, ...] = (), partly: Mapping[str, set[str]] | None = None) -> Objects:
+    return Objects(Reading([], frozenset(unknown), forbidden, partly or {}), refusing)
+
+
+def test_what_was_not_read_is_known_to_be_missing() -> None:
+    read = {"ConfigMap": {"istio-system"}}
+    some = objects("Service", "ConfigMap", "Secret", forbidden=("services",), partly=read)
+    assert some.unread >= {"Service", "Secret"}
+    assert some.unread.isdisjoint({"ConfigMap", "Pod"})
+    in_one_of_two = {"Secret": {"edge"}}
+    assert "Secret" in objects("Secret", forbidden=("secrets",), partly=in_one_of_two).unread
+    assert "Secret" not in objects("Secret", partly=in_one_of_two).unread
+    assert "Node" not in some.unread
+    assert some(TABLE["", "Node"]) == []
+    assert "Node" in some.unread
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "kinds"),
+    [
+        ("IST0101", 'Referenced credentialName not found: "edge"', {"Secret", "Pod"}),
+        ("IST0101", 'Referenced host:port not found: "cart:80"', {"Service", "ServiceEntry"}),
+        ("IST0101", 'Referenced mirror host not found: "cart"', {"Service", "ServiceEntry"}),
+        ("IST0101", 'Referenced host+subset in destinationrule not found: "cart+v1"', {"DestinationRule"}),
+        ("IST0126", "Unknown service registry [west] in network [far]", {"remote secrets"}),
+        ("IST0162", "The gateway is listening on a target port", {"Service", "Pod"}),
+        ("IST0102", "The namespace is not enabled for Istio injection.", set()),
+    ],
+)
+def test_a_message_needs_the_kinds_that_it_calls_missing(code: str, text: str, kinds: set[str]) -> None:
+    assert needed({"code": code, "message": text}) == kinds

@@ -253,11 +253,11 @@ def test_an_operator_is_taken_where_it_is_asked_for_also_without_a_name(metadata
     assert found["metadata"]["name"] == name
     with pytest.raises(MeshError):
         parse(operator)
-    with pytest.raises(MeshError, match="metadata.name is missing"):
+    with pytest.raises(MeshError, match=r"metadata\.name is missing"):
         parse({**operator, "kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": ""}}, operators=True)
 
 
 def test_an_operator_whose_metadata_is_no_mapping_is_refused() -> None:
     operator = {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "metadata": ["a"]}
-    with pytest.raises(MeshError, match="metadata.name is missing"):
+    with pytest.raises(MeshError, match=r"metadata\.name is missing"):
         parse(operator, operators=True)
