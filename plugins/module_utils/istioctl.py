@@ -62,7 +62,12 @@ def analyze(binary: str, kubeconfig: str, revision: str, root_namespace: str, ti
         found = json.loads(done.stdout)
     except ValueError as error:
         raise MeshError(f"istioctl at {binary} answers an analysis with what is no JSON: {error}") from error
-    return found if isinstance(found, list) else []
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise MeshError(
+            f"istioctl at {binary} answers an analysis with what is no list of messages; use the istioctl of the "
+            f"version of Istio that runs"
+        )
+    return found
 
 
 class Undecodable(NamedTuple):

@@ -99,3 +99,10 @@ def test_an_analysis_that_says_nothing_is_no_clean_one(tmp_path: Path) -> None:
     binary = program(tmp_path / "istioctl", "echo 'namespace not found' >&2")
     with pytest.raises(MeshError, match="istioctl cannot analyze: namespace not found"):
         analyze(binary, "{}", "default", "istio-system")
+
+
+@pytest.mark.parametrize("answer", ['{"messages": []}', "null", '["IST0101"]', "3"])
+def test_an_analysis_that_is_no_list_of_messages_is_no_clean_one(tmp_path: Path, answer: str) -> None:
+    binary = program(tmp_path / "istioctl", f"echo '{answer}'")
+    with pytest.raises(MeshError, match="what is no list of messages"):
+        analyze(binary, "{}", "default", "istio-system")
