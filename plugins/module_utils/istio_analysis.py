@@ -21,7 +21,7 @@ from .kinds import ISTIO_KINDS, TABLE, Kind
 from .manifests import Identity, Manifest, identity
 from .snapshot_server import serving
 
-_SECRET, _GATEWAY = TABLE["", "Secret"], ISTIO_KINDS["Gateway"]
+_SECRET, _SERVICE, _GATEWAY = TABLE["", "Secret"], TABLE["", "Service"], ISTIO_KINDS["Gateway"]
 _REMOTE = "istio/multiCluster"
 """Label of a Secret with the kubeconfig of another cluster."""
 
@@ -160,6 +160,8 @@ class Objects:
         held = self._held[kind.group, kind.kind]
         if kind in READ:
             shown = self._named(held.values()) if kind == _SECRET else held.values()
+            if kind == _SERVICE:
+                shown = map(_defaulted, shown)
             return [{**one, "apiVersion": kind.api_version} for one in shown]
         try:
             live = self._live(kind)
@@ -179,6 +181,15 @@ class Objects:
             metadata = one["metadata"]
             if metadata["name"] in names and _REMOTE not in (metadata.get("labels") or {}):
                 yield one
+
+
+def _defaulted(service: Manifest) -> Manifest:
+    """With the ports of the pods, which an API server sets to those of the Service."""
+    spec, ports = service.get("spec"), Node(service).at("spec", "ports").value
+    if not isinstance(spec, dict) or not isinstance(ports, list):
+        return service
+    made = [{"targetPort": one.get("port"), **one} if isinstance(one, dict) else one for one in ports]
+    return {**service, "spec": {**spec, "ports": made}}
 
 
 def _definition(kind: Kind) -> Manifest:
