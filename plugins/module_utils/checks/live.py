@@ -19,7 +19,7 @@ from .snapshot import CERTIFICATE_DAYS, ROOT_NAMESPACE, Snapshot
 _CORE = (*(TABLE["", kind] for kind in ("Service", "Pod", "Namespace", "ServiceAccount")), TABLE["apps", "Deployment"])
 _CONFIG_MAP, _SECRET = TABLE["", "ConfigMap"], TABLE["", "Secret"]
 _FOR_CREDENTIALS = (("networking.istio.io", "Gateway"), ("", "Pod"), ("apps", "Deployment"))
-
+_CREATED = "creationTimestamp"
 
 READ = frozenset((*ISTIO_KINDS.values(), *_CORE, _CONFIG_MAP, _SECRET))
 """Kinds of which a reading holds all that matters to checks."""
@@ -56,8 +56,17 @@ class Reading(NamedTuple):
         for key in going:
             after.pop(key, None)
         for manifest in coming:
-            after[identity(manifest)] = manifest
+            key = identity(manifest)
+            after[key] = _aged(manifest, after.get(key))
         return self._replace(manifests=list(after.values()))
+
+
+def _aged(manifest: Manifest, replaced: Manifest | None) -> Manifest:
+    """With the age of the object that it changes: of two that contradict each other, Istio takes the older one."""
+    created = ((replaced or {}).get("metadata") or {}).get(_CREATED)
+    if not created or _CREATED in manifest["metadata"]:
+        return manifest
+    return {**manifest, "metadata": {**manifest["metadata"], _CREATED: created}}
 
 
 class _List(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.live import Reading, read
 from ansible_collections.meshfleet.istio.plugins.module_utils.client import Bounds, Cluster
 from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import Kind
-from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import Manifest
+from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import Manifest, identity
 
 
 class Held(Cluster):
@@ -65,3 +65,14 @@ def test_without_credentials_no_secret_is_read() -> None:
     reading = read(cluster)
     assert "Secret" in reading.unknown
     assert "Secret" not in dict(cluster.asked)
+
+
+def test_what_is_applied_again_keeps_its_age() -> None:
+    old = made("PeerAuthentication", "shop", "one", "security.istio.io/v1", spec={})
+    live = {**old, "metadata": {**old["metadata"], "creationTimestamp": "2026-01-01T00:00:00Z"}}
+    changed = {**old, "spec": {"mtls": {"mode": "STRICT"}}}
+    (after,) = Reading([live], frozenset()).overlaid([changed]).manifests
+    assert after == {**live, "spec": changed["spec"]}
+    assert Reading([live], frozenset()).overlaid([changed], [identity(old)]).manifests == [changed]
+    answered = {**changed, "metadata": {**old["metadata"], "creationTimestamp": "2026-02-01T00:00:00Z"}}
+    assert Reading([live], frozenset()).overlaid([answered]).manifests == [answered]
