@@ -37,4 +37,8 @@ options:
     type: str
     choices: ["off", warn, enforce]
     default: "off"
+  root_namespace:
+    description: The mesh's root namespace, where O(analyze) looks for policies of the whole mesh and for its settings.
+    type: str
+    default: istio-system
 """

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from .checks import catalogue
 from .checks.live import Reading, read
+from .checks.snapshot import ROOT_NAMESPACE
 from .client import Cluster
 from .collecting import uncollected
 from .errors import MeshError
@@ -21,7 +22,7 @@ Gate: TypeAlias = Callable[[Sequence[Action]], list[str]]
 """Takes a verified plan and returns warnings. Raises MeshError for a plan that must not be applied."""
 
 
-def gate(cluster: Cluster, mode: str, plain_text: bool = False) -> Gate:
+def gate(cluster: Cluster, mode: str, root_namespace: str = ROOT_NAMESPACE, plain_text: bool = False) -> Gate:
     """The gate of a cluster; a plan that changes nothing passes without a request.
 
     With C(plain_text), the proxies of pods that become STRICT are asked who calls them in plain text.
@@ -32,7 +33,7 @@ def gate(cluster: Cluster, mode: str, plain_text: bool = False) -> Gate:
         changing = [action for action in actions if action.verb is not Verb.UNCHANGED]
         if not changing:
             return []
-        reading = read(cluster, coming=_coming(changing))
+        reading = read(cluster, root_namespace, coming=_coming(changing))
         if plain_text:
             after = _would_be(reading, changing).snapshot("")
             reading = reading._replace(plain_text=asked(cluster, becoming_strict(reading.snapshot(""), after)))

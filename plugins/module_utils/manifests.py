@@ -126,8 +126,8 @@ def yaml_loader() -> Any:
 def parse(definition: Any, origin: str = "definition", *, operators: bool = False) -> list[Manifest]:
     """Manifests from a dict, a list of them, or YAML text with any number of documents; lists are unfolded.
 
-    With C(operators), an IstioOperator may be among them, also one without a name, which is empty then. Raises MeshError
-    that says which document is wrong and why.
+    With C(operators), an IstioOperator may be among them, also one without a name, which is empty then. Raises
+    MeshError that says which document is wrong and why.
     """
     return [_checked(plain(document), where, operators) for where, document in _numbered(definition, origin)]
 

@@ -62,6 +62,7 @@ _APPLY: Spec = {
     "take_ownership": {"type": "bool", "default": False},
     "concurrency": {"type": "int", "default": 32},
     "analyze": {"type": "str", "choices": ["off", "warn", "enforce"], "default": "off"},
+    "root_namespace": {"type": "str", "default": "istio-system"},
 }
 
 _WAIT: Spec = {

@@ -56,7 +56,8 @@ def converged(task: Task, wish: Wish, cluster: Cluster | None = None) -> Result:
         # Nobody else pays for importing the checks.
         from .gate import gate
 
-        pace = pace._replace(gate=gate(cluster, task.params["analyze"], bool(task.params.get("plain_text"))))
+        root_namespace, plain_text = task.params["root_namespace"], bool(task.params.get("plain_text"))
+        pace = pace._replace(gate=gate(cluster, task.params["analyze"], root_namespace, plain_text))
     outcome = converge(cluster, wish, pace)
     insecure = (
         []

@@ -28,7 +28,7 @@ READ = frozenset((*ISTIO_KINDS.values(), *_CORE, _CONFIG_MAP, _SECRET))
 class Reading(NamedTuple):
     """What was read, the names of kinds that were not or not all read, and why not all of it could be read.
 
-    C(partly) names the namespaces in which such a kind was read all the same.
+    C(partly) names the namespaces in which such a kind was read all the same, C(root_namespace) is the mesh's.
     """
 
     manifests: list[Manifest]
@@ -36,15 +36,16 @@ class Reading(NamedTuple):
     forbidden: tuple[str, ...] = ()
     partly: Mapping[str, Collection[str]] = {}
     plain_text: Mapping[tuple[str, str], Mapping[str, int] | str] = {}
+    root_namespace: str = ROOT_NAMESPACE
 
     def snapshot(
-        self, cluster: str, root_namespace: str = ROOT_NAMESPACE, certificate_days: int = CERTIFICATE_DAYS
+        self, cluster: str, root_namespace: str | None = None, certificate_days: int = CERTIFICATE_DAYS
     ) -> Snapshot:
         return Snapshot(
             cluster,
             self.manifests,
             self.unknown,
-            root_namespace,
+            root_namespace or self.root_namespace,
             partly=self.partly,
             certificate_days=certificate_days,
             plain_text=self.plain_text,
@@ -106,7 +107,8 @@ def read(
         if one.namespace and items is not None:
             partly[one.kind.kind].add(one.namespace)
     manifests = [_slim(item) for items in found for item in items or ()]
-    return Reading(manifests, frozenset(unknown), tuple(dict.fromkeys(one.kind.plural for one in forbidden)), partly)
+    plurals = tuple(dict.fromkeys(one.kind.plural for one in forbidden))
+    return Reading(manifests, frozenset(unknown), plurals, partly, root_namespace=root_namespace)
 
 
 NOTHING = Reading([], frozenset(kind for _group, kind in TABLE))

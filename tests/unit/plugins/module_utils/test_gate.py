@@ -57,3 +57,11 @@ def test_an_object_that_goes_takes_its_findings_with_it() -> None:
 def test_the_servers_own_answer_counts_before_the_manifest() -> None:
     after = {**ROUTES, "spec": {**ROUTES["spec"], "http": None}}
     assert judged(reading(GATEWAY), [create(ROUTES)._replace(after=after)], ENFORCE) == []
+
+
+def test_the_mesh_s_own_root_namespace_counts() -> None:
+    selecting = {"selector": {"matchLabels": {"app": "a"}}, "mtls": {"mode": "STRICT"}}
+    one = {**made("PeerAuthentication", selecting), "apiVersion": "security.istio.io/v1"}
+    warnings = judged(reading()._replace(root_namespace="shop"), [create(one)], WARN)
+    assert [warning for warning in warnings if "(MF0307)" in warning]
+    assert [warning for warning in judged(reading(), [create(one)], WARN) if "(MF0307)" in warning] == []
