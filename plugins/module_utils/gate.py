@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 from .checks import catalogue
@@ -47,8 +49,7 @@ def judged(reading: Reading, actions: Sequence[Action], mode: str) -> list[str]:
 
     Raises MeshError for errors among it, when the mode is C(enforce).
     """
-    known = set(_found(reading))
-    new = [one for one in ordered(_found(_would_be(reading, actions))) if one not in known]
+    new = _new(_found(reading), _found(_would_be(reading, actions)))
     errors = [_sentence(one) for one in new if one.severity is Severity.ERROR]
     if errors and mode == ENFORCE:
         text = "\n".join(errors)
@@ -73,6 +74,33 @@ def _after(action: Action) -> Manifest:
 
 def _found(reading: Reading) -> list[Finding]:
     return list(catalogue.findings(reading.snapshot("")))
+
+
+def _new(before: Sequence[Finding], after: Iterable[Finding]) -> list[Finding]:
+    """The findings that are not there before. One that only moved, as by a route in front of it, is the same.
+
+    Where there are more of a code in one object than before, those are new that were not there word for word.
+    """
+    same = Counter(map(_kind, before))
+    kept = set(before)
+    found = ordered(after)
+    same.subtract(_kind(one) for one in found if one in kept)
+    new: list[Finding] = []
+    for one in found:
+        if one in kept:
+            continue
+        if same[_kind(one)] > 0:
+            same[_kind(one)] -= 1
+        else:
+            new.append(one)
+    return new
+
+
+_INDEX = re.compile(r"\[\d+\]")
+
+
+def _kind(one: Finding) -> tuple[str, Severity, str, str]:
+    return one.code, one.severity, one.object, _INDEX.sub("[]", one.path)
 
 
 def _sentence(one: Finding) -> str:

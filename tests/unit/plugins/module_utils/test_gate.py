@@ -65,3 +65,30 @@ def test_the_mesh_s_own_root_namespace_counts() -> None:
     warnings = judged(reading()._replace(root_namespace="shop"), [create(one)], WARN)
     assert [warning for warning in warnings if "(MF0307)" in warning]
     assert [warning for warning in judged(reading(), [create(one)], WARN) if "(MF0307)" in warning] == []
+
+
+def routes(*regular_expressions: str) -> Manifest:
+    spec = {"hosts": ["a.com"], "gateways": ["elsewhere/edge"]}
+    http = [
+        {"match": [{"uri": {"regex": one}}], "route": [{"destination": {"host": "x.com"}}]}
+        for one in regular_expressions
+    ]
+    return made("VirtualService", {**spec, "http": http})
+
+
+def update(before: Manifest, after: Manifest) -> Action:
+    return Action(Verb.UPDATE, ISTIO_KINDS[after["kind"]], desired=after, live=before)
+
+
+def test_what_is_wrong_already_may_move() -> None:
+    before = routes("/a", "/(?!x)")
+    assert judged(reading(before), [update(before, routes("/a", "/b", "/(?!x)"))], ENFORCE) == []
+
+
+def test_but_not_become_more() -> None:
+    before = routes("/a", "/(?!x)")
+    with pytest.raises(MeshError) as refused:
+        judged(reading(before), [update(before, routes("/(?!y)", "/(?!x)"))], ENFORCE)
+    text = str(refused.value)
+    assert "spec.http[0]" in text
+    assert "spec.http[1]" not in text
