@@ -17,6 +17,7 @@ from .findings import Finding, Severity, ordered
 from .manifests import Manifest, plain
 from .plain_text import asked, becoming_strict
 from .plan import Action, Verb
+from .unmeshed import unmeshed
 
 OFF, WARN, ENFORCE = CHOICES = ("off", "warn", "enforce")
 
@@ -49,7 +50,11 @@ def judged(reading: Reading, actions: Sequence[Action], mode: str) -> list[str]:
 
     Raises MeshError for errors among it, when the mode is C(enforce).
     """
-    new = _new(_found(reading), _found(_would_be(reading, actions)))
+    before, after = reading.snapshot(""), _would_be(reading, actions).snapshot("")
+    bare = unmeshed(before, after)
+    said = {(one.code, one.object, one.message) for one in bare}
+    other = [one for one in catalogue.findings(after) if (one.code, one.object, one.message) not in said]
+    new = ordered([*bare, *_new(list(catalogue.findings(before)), other)])
     errors = [_sentence(one) for one in new if one.severity is Severity.ERROR]
     if errors and mode == ENFORCE:
         text = "\n".join(errors)
@@ -70,10 +75,6 @@ def _after(action: Action) -> Manifest:
     """The object as the server's dry run showed it, else as it is desired."""
     manifest: Manifest = plain(action.after or action.desired)
     return manifest
-
-
-def _found(reading: Reading) -> list[Finding]:
-    return list(catalogue.findings(reading.snapshot("")))
 
 
 def _new(before: Sequence[Finding], after: Iterable[Finding]) -> list[Finding]:

@@ -92,3 +92,43 @@ def test_but_not_become_more() -> None:
     text = str(refused.value)
     assert "spec.http[0]" in text
     assert "spec.http[1]" not in text
+
+
+def pod(namespace: str, name: str, *containers: str) -> Manifest:
+    metadata = {"name": name, "namespace": namespace, "labels": {"app": name}}
+    spec = {"containers": [{"name": one} for one in containers]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": "Running"}}
+
+
+def strict(namespace: str, mode: str = "STRICT") -> Manifest:
+    one = {**made("PeerAuthentication", {"mtls": {"mode": mode}}), "apiVersion": "security.istio.io/v1"}
+    return {**one, "metadata": {"name": "default", "namespace": namespace}}
+
+
+PODS = (pod("shop", "cart", "app", "istio-proxy"), pod("shop", "old", "app"), pod("legacy", "batch", "app"))
+
+
+def running(*manifests: Manifest) -> Reading:
+    return Reading([*PODS, *manifests], UNKNOWN - {"Pod"})
+
+
+def test_a_namespace_does_not_become_strict_while_a_pod_has_no_sidecar() -> None:
+    with pytest.raises(MeshError, match=r"PeerAuthentication shop/default.*namespace shop have no sidecar: old \(MF03"):
+        judged(running(), [create(strict("shop"))], ENFORCE)
+    (warning,) = judged(running(), [create(strict("shop"))], WARN)
+    assert "no sidecar: old" in warning
+
+
+def test_nor_does_the_mesh_and_namespaces_without_any_sidecar_are_told() -> None:
+    with pytest.raises(MeshError, match=r"no sidecar: old"):
+        judged(running(), [create(strict("istio-system"))], ENFORCE)
+    apart = Reading([PODS[0], PODS[2]], UNKNOWN - {"Pod"})
+    (warning,) = judged(apart, [create(strict("istio-system"))], ENFORCE)
+    assert "no pod has a sidecar in legacy" in warning
+
+
+def test_where_it_is_strict_already_nothing_is_new() -> None:
+    labelled = {**strict("shop"), "spec": {"mtls": {"mode": "STRICT"}, "portLevelMtls": {}}}
+    assert judged(running(strict("shop")), [update(strict("shop"), labelled)], ENFORCE) == []
+    back = judged(running(strict("shop")), [update(strict("shop"), strict("shop", "PERMISSIVE"))], ENFORCE)
+    assert back == []
