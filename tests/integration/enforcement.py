@@ -109,8 +109,7 @@ class World:
         # The last of its kind: who has it has the others.
         specs[f"{ROOT}/zz-mark"] = {"action": "DENY", "rules": [mark]}
         objects += [_object("AuthorizationPolicy", name, spec) for name, spec in specs.items()]
-        text = "\n---\n".join(map(json.dumps, objects))
-        self.fleet.kubectl("east", "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
+        self.fleet.apply("east", objects, "--server-side", "--force-conflicts")
 
         def lacking() -> list[str]:
             found = {place: self._listeners(place) for place in PLACES}

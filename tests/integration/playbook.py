@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -207,6 +207,12 @@ class Fleet:
         done = self.lab.run_kubectl(cluster, *arguments, stdin=stdin)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def apply(self, cluster: str, objects: Iterable[Manifest], *arguments: str) -> None:
+        """Apply objects by kubectl, in their order."""
+        # As one List: kubectl 1.37 takes no JSON documents in a row.
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        self.kubectl(cluster, "apply", *arguments, "-f", "-", stdin=text)
 
     def get(self, cluster: str, *what: str) -> Manifest:
         """An object, or a list of them, as kubectl shows it."""

@@ -106,7 +106,7 @@ def workload(fleet: Fleet, place: Place, ports: Ports, behind: int) -> Iterator[
         },
     }
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": named}
-    fleet.kubectl(place.cluster, "apply", "-f", "-", stdin="\n---\n".join(map(json.dumps, (account, scope, pod))))
+    fleet.apply(place.cluster, (account, scope, pod))
     where = ("-n", place.namespace, "pod", place.name)
     fleet.kubectl(place.cluster, "wait", "--for=condition=Ready", "--timeout=30s", *where)
     status = {"status": {"podIP": address(), "podIPs": [{"ip": address()}]}}
