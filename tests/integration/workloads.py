@@ -47,7 +47,12 @@ class _Application(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        said = {"who": self.name, "path": self.path, "caller": self.headers.get("X-Forwarded-Client-Cert", "")}
+        said = {
+            "who": self.name,
+            "path": self.path,
+            "caller": self.headers.get("X-Forwarded-Client-Cert", ""),
+            "through": self.headers.get("X-Through", ""),
+        }
         body = json.dumps(said).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -120,12 +125,17 @@ def workload(fleet: Fleet, place: Place, ports: Ports, behind: int) -> Iterator[
 
 
 def asked(ports: Ports, host: str, path: str, method: str = "GET") -> tuple[int, Mapping[str, Any]]:
-    """What a workload gets through its own sidecar; an answer that is not the application's has no content."""
+    """What a workload gets through its own sidecar; an answer that is not the application's has no content.
+
+    Status 0 is that of a sidecar that does not listen yet.
+    """
     connection = http.client.HTTPConnection(ports.own, ports.outbound, timeout=10)
     try:
         connection.request(method, path, headers={"Host": host})
         answer = connection.getresponse()
         body = answer.read()
         return answer.status, json.loads(body) if answer.status == http.client.OK else {}
+    except ConnectionRefusedError:
+        return 0, {}
     finally:
         connection.close()
