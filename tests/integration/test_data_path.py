@@ -28,7 +28,7 @@ from tests.lab.waiting import until
 
 from .conftest import running
 from .playbook import Fleet, fleet_of, task
-from .test_trust import new_root
+from .test_trust import Root, new_root
 
 HOST = "service-b.mesh.internal"
 FRONTEND = "cluster.local/ns/frontend/sa/frontend-service"
@@ -196,27 +196,35 @@ def test_another_identity_is_refused(proxy: Proxy, port: int, fleet: Fleet) -> N
 
 
 def test_nobody_without_a_certificate_of_the_mesh_is_let_in(
-    proxy: Proxy, port: int, frontend: Identity, tmp_path: Path
+    proxy: Proxy, port: int, fleet: Fleet, frontend: Identity, tmp_path: Path
 ) -> None:
     with pytest.raises((ssl.SSLError, ConnectionError)):
         asked(port, None, "GET", "/api/v1/x")
     with pytest.raises((ssl.SSLError, ConnectionError)):
-        asked(port, forged(frontend, tmp_path), "GET", "/api/v1/x")
+        asked(port, forged(frontend, tmp_path, new_root()), "GET", "/api/v1/x")
+    # It was for its root alone: the mesh's own makes the same certificate a good one.
+    mine = fleet.folder / "authority"
+    root = Root(*((mine / name).read_text() for name in ("root-cert.pem", "root-key.pem")))
+    assert asked(port, forged(frontend, tmp_path, root), "GET", "/api/v1/x")[0] == 200
 
 
-def forged(real: Identity, folder: Path) -> Identity:
-    """The same name in the same kind of certificate, but of a root that is not the mesh's."""
-    root = new_root()
-    (signer,) = x509.load_pem_x509_certificates(root.certificate.encode())
+def forged(real: Identity, folder: Path, root: Root) -> Identity:
+    """The same name in the same kind of certificate, signed by this root and not by istiod."""
+    signer = root.signer
     known = x509.load_pem_x509_certificates(real.certificate.read_bytes())[0]
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     leaf = x509.CertificateBuilder(
-        signer.subject, x509.Name([]), key.public_key(), x509.random_serial_number(), now, now + timedelta(hours=1)
+        signer.certificate.subject,
+        x509.Name([]),
+        key.public_key(),
+        x509.random_serial_number(),
+        now,
+        now + timedelta(hours=1),
     )
     for extension in known.extensions:
         if isinstance(extension.value, (x509.SubjectAlternativeName, x509.ExtendedKeyUsage, x509.KeyUsage)):
             leaf = leaf.add_extension(extension.value, extension.critical)
-    made = leaf.sign(authority.private_key(root.key, "root"), hashes.SHA256())
+    made = leaf.sign(signer.key, hashes.SHA256())
     found = Identity(folder / "certificate.pem", folder / "key.pem", real.roots)
     found.certificate.write_text(authority.pem(made))
     found.key.write_text(authority.key_pem(key))
