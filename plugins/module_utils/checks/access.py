@@ -38,10 +38,11 @@ def _entries(policy: Resource, *fields: str) -> Iterator[Node]:
 
 
 def _when(policy: Resource, *keys: str) -> Iterator[Node]:
-    """The values of conditions on the attributes."""
+    """The values of conditions on the attributes; a key that ends in C([) stands for any name inside of it."""
+    beginnings = tuple(key for key in keys if key.endswith("["))
     for rule in policy.spec["rules"].each():
         for one in rule["when"].each():
-            if one["key"].text in keys:
+            if one["key"].text in keys or one["key"].text.startswith(beginnings):
                 yield from one["values"].each()
                 yield from one["notValues"].each()
 
@@ -143,16 +144,29 @@ def _parts(principal: str) -> list[str] | None:
 def wildcards(snapshot: Snapshot) -> Iterator[Hit]:
     """One `*` at the beginning or the end of a value stands for any text; anywhere else it is a plain letter.
 
-    `cluster.local/ns/*/sa/web` matches nobody. Namespaces may hold it anywhere.
+    `cluster.local/ns/*/sa/web` matches nobody, and `*Mozilla*` no browser. Namespaces may hold it anywhere.
     """
     for policy in snapshot.of("AuthorizationPolicy"):
         texts = _entries(policy, "principals", "requestPrincipals", "hosts", "methods", "paths")
-        for node in (*texts, *_when(policy, "source.principal", "request.auth.principal")):
+        for node in (*texts, *_when(policy, *_BY_AFFIX)):
             text = node.text
             inner = text.removeprefix("*") if text.startswith("*") else text.removesuffix("*")
             subject = node.path.find("equestPrincipals") > 0 and text.startswith("*/") and text.endswith("/*")
-            if "*" in inner and not values.is_template(text) and not subject:
+            if "*" in inner and not values.is_template(text) and not subject and text != _ANY_TYPE:
                 yield Hit(policy, node, f"a * of {text} is taken for a letter, so it matches nothing that is meant")
+
+
+_BY_AFFIX = (
+    "source.principal",
+    "request.auth.principal",
+    "request.auth.audiences",
+    "request.auth.presenter",
+    "request.auth.claims[",
+    "request.headers[",
+    "connection.sni",
+)
+_ANY_TYPE = "*/*"
+"""The value of a header that is meant as it is written, and of which the end is compared."""
 
 
 # Policies that do other than what they say

@@ -13,6 +13,7 @@ from ..authorization.policies import is_gateway, policies, selector, workload_of
 from ..authorization.ports import targets_of
 from ..findings import Severity
 from .check import Hit, check
+from .injector import rewrites_probes
 from .lookup import Rules
 from .node import Node, Resource
 from .pods import PROXY, has_proxy, passes_by
@@ -103,21 +104,29 @@ def without_sidecar(snapshot: Snapshot) -> Iterator[Hit]:
     "MF0302",
     Severity.ERROR,
     "Probe that STRICT refuses",
-    remedy="remove the annotation sidecar.istio.io/rewriteAppHTTPProbers, or exclude the port from the sidecar",
+    remedy='let the injector rewrite probes (annotation sidecar.istio.io/rewriteAppHTTPProbers: "true"), or'
+    " exclude the port from the sidecar",
     reference="https://istio.io/latest/docs/ops/configuration/mesh/app-health-check/",
 )
 def probes(snapshot: Snapshot) -> Iterator[Hit]:
-    """The kubelet probes in plaintext. The injector sends probes past the sidecar, unless an annotation forbids it.
+    """The kubelet probes in plaintext. The injector sends probes past the sidecar, unless an annotation forbids it, or
+    `sidecarInjectorWebhook.rewriteAppHTTPProbe` is false in the values of the installation.
 
     On a STRICT port the probe then fails, and the pod never becomes ready, or is restarted again and again.
     """
     for group in snapshot.once(groups):
         pod = group.first
-        if not group.proxied or pod.annotations.get("sidecar.istio.io/rewriteAppHTTPProbers") != "false":
+        if not group.proxied or not _unchanged(snapshot, pod):
             continue
         for node, port in _probed(pod):
             if _mode(snapshot, pod, port)[0] == "STRICT":
                 yield Hit(pod, node, f"the kubelet probes port {port} in plaintext, which takes mutual TLS only")
+
+
+def _unchanged(snapshot: Snapshot, pod: Resource) -> bool:
+    """Whether the pod's probes go to the application itself."""
+    said = pod.annotations.get("sidecar.istio.io/rewriteAppHTTPProbers")
+    return said == "false" if said else not snapshot.once(rewrites_probes)
 
 
 def _probed(pod: Resource) -> Iterator[tuple[Node, int]]:

@@ -8,6 +8,9 @@ from __future__ import annotations
 from .node import Node, Resource
 
 PROXY = "istio-proxy"
+_OWN = frozenset((15020, 15021, 15090))
+"""Ports of the sidecar itself, which are served in plaintext."""
+
 _EXCLUDED = "traffic.sidecar.istio.io/excludeInboundPorts"
 _INCLUDED = "traffic.sidecar.istio.io/includeInboundPorts"
 
@@ -19,6 +22,8 @@ def has_proxy(pod: Resource) -> bool:
 
 def passes_by(pod: Resource, port: int) -> bool:
     """Whether connections to a port of the pod go past its sidecar, which then enforces nothing for them."""
+    if port in _OWN:
+        return True
     included = pod.annotations.get(_INCLUDED, "*")
     if included.strip() != "*":
         return str(port) not in _listed(included)
