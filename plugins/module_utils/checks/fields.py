@@ -72,6 +72,11 @@ def newer(version: str) -> bool:
     return bool(given and known and given > known)
 
 
+def same_minor(version: str) -> bool:
+    """Whether a tag or version is of the minor version of Istio that is known here."""
+    return _minor(version) == _minor(ISTIO)
+
+
 def _minor(version: str) -> tuple[int, int] | None:
     found = re.match(r"v?(\d{1,4})\.(\d{1,4})", version)
     return (int(found[1]), int(found[2])) if found else None

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from ..findings import Severity
 from .check import Hit, check
-from .fields import MESH_CONFIG, OPERATOR, VALUES, Unknown, newer, unknown_fields, unknown_variable
+from .fields import MESH_CONFIG, OPERATOR, VALUES, Unknown, newer, same_minor, unknown_fields, unknown_variable
 from .known import ISTIO
 from .node import Node, Resource
 from .providers import TRACERS, meshes
@@ -99,15 +99,30 @@ def dead_variable(snapshot: Snapshot) -> Iterator[Hit]:
     """Istio's features are switched by environment variables of istiod, which come and go with its versions.
 
     One that is gone, or was mistyped, is set and has no effect. Told are names that begin as istiod's do and are
-    nowhere in its sources; not of a control plane newer than the sources that this collection knows.
+    nowhere in its sources, of IstioOperators and of the istiod that runs; not of a control plane of another minor
+    version than the sources that this collection knows.
     """
     for operator in snapshot.of("IstioOperator"):
-        if newer(_version(snapshot, operator)):
-            continue
-        for name, node in _variables(operator):
-            meant = unknown_variable(name)
-            if meant is not None:
-                yield Hit(operator, node, f"Istio {ISTIO} does not read {name}", f"write {meant}" if meant else "")
+        version = _version(snapshot, operator)
+        if not version or same_minor(version):
+            yield from _dead(operator, _variables(operator))
+    for deployment in snapshot.of("Deployment"):
+        if deployment.labels.get("app") == "istiod" and same_minor(_image_tag(deployment)):
+            yield from _dead(deployment, _set_in(deployment))
+
+
+def _dead(resource: Resource, variables: Iterator[tuple[str, Node]]) -> Iterator[Hit]:
+    for name, node in variables:
+        meant = unknown_variable(name)
+        if meant is not None:
+            yield Hit(resource, node, f"Istio {ISTIO} does not read {name}", f"write {meant}" if meant else "")
+
+
+def _set_in(deployment: Resource) -> Iterator[tuple[str, Node]]:
+    for container in deployment.spec.at("template", "spec", "containers").each():
+        for entry in container["env"].each():
+            if entry["name"].text:
+                yield entry["name"].text, entry
 
 
 def _variables(operator: Resource) -> Iterator[tuple[str, Node]]:

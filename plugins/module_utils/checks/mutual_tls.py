@@ -227,6 +227,34 @@ def plain_text_in_use(snapshot: Snapshot) -> Iterator[Hit]:
 
 
 @check(
+    "MF0310",
+    Severity.ERROR,
+    "STRICT where clients do not use mutual TLS by themselves",
+    remedy="remove enableAutoMtls from meshConfig, or give the hosts a DestinationRule with tls mode ISTIO_MUTUAL",
+    reference="https://istio.io/latest/docs/tasks/security/authentication/authn-policy/#auto-mutual-tls",
+)
+def no_auto_mutual_tls(snapshot: Snapshot) -> Iterator[Hit]:
+    """With `enableAutoMtls: false` clients send plaintext to every host without a DestinationRule of mode ISTIO_MUTUAL.
+
+    A STRICT sidecar refuses it. Neither istiod nor istioctl says so.
+    """
+    off = [(resource, config["enableAutoMtls"]) for resource, config in snapshot.mesh_configs]
+    off = [(resource, node) for resource, node in off if node.value is False]
+    if not off or not snapshot.knows("Pod", "DestinationRule"):
+        return
+    told = (one for one in _told(snapshot) if one.node["mode"].text == "ISTIO_MUTUAL")
+    mutual = {(service.identity, port["port"].number) for one in told for service, _pods_of, port in one.served}
+    refused = [
+        str(service)
+        for service, pods in _served(snapshot)
+        for port in service.spec["ports"].each()
+        if (service.identity, port["port"].number) not in mutual and _strict(snapshot, service, pods[0], port)
+    ]
+    for resource, node in off if refused else ():
+        yield Hit(resource, node, f"clients of {_few(refused)} send plaintext, and its pods are STRICT")
+
+
+@check(
     "MF0304",
     Severity.ERROR,
     "Client without mutual TLS for a STRICT server",
@@ -453,4 +481,5 @@ CHECKS = (
     in_root_namespace,
     selects_nothing,
     plain_text_in_use,
+    no_auto_mutual_tls,
 )

@@ -247,7 +247,8 @@ def regular_expressions(snapshot: Snapshot) -> Iterator[Hit]:
     All other changes for these proxies wait with it. istioctl compiles those of a VirtualService by Go's library
     (IST0106), which knows no limit of the compiled size, and names no field; it does not look at EnvoyFilters, routes
     of the Gateway API or statistics (`proxyStatsMatcher`), where a bad one keeps proxies from starting. A rewrite that
-    names a group which the expression does not have rewrites nothing.
+    names a group which the expression does not have rewrites nothing. Routes of the Gateway API are looked at where
+    they are in manifests: they are not read from clusters.
     """
     for resource, node, text in _expressions(snapshot):
         problem = _compiled(text).problem
