@@ -67,6 +67,9 @@ def decide(mesh: Policies, request: Request) -> Decision:
     unmodelled = mesh.unmodelled(request.to)
     if unmodelled:
         return Decision(Verdict.UNKNOWN, unmodelled)
+    unenforced = mesh.unenforced(request.to, request.port)
+    if unenforced:
+        return Decision(Verdict.ALLOW, unenforced)
     found = mesh.of(request.to)
     decision = _decision(mesh, found, request)
     return decision._replace(assumed=tuple(_assumed(found, request)))

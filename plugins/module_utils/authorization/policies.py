@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from ..checks.node import Node, Resource
+from ..checks.pods import has_proxy, passes_by
 from ..checks.snapshot import Snapshot, template_labels
 from . import request
 from .paths import Normalization, normalization
@@ -23,6 +24,7 @@ DRY_RUN = "istio.io/dry-run"
 GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 _WAYPOINT = ("gateway.istio.io/managed", "istio.io-mesh-controller")
 _DATAPLANE = "istio.io/dataplane-mode"
+_REDIRECTION = "ambient.istio.io/redirection"
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
 
 
@@ -142,8 +144,27 @@ class Policies:
             return "a waypoint has the policies of the Services behind it, and these are not looked at"
         namespace = self.snapshot.get("Namespace", "", workload.namespace)
         mode = workload.labels.get(_DATAPLANE) or (namespace.labels.get(_DATAPLANE) if namespace else "")
-        if mode == "ambient" and not workload.gateway:
+        pods = self.snapshot.pods(workload.namespace, workload.labels) if workload.labels else []
+        redirected = any(pod.annotations.get(_REDIRECTION) == "enabled" for pod in pods)
+        if (mode == "ambient" or redirected) and not workload.gateway:
             return "ztunnel and waypoints serve the workload, and their policies are not looked at"
+        return ""
+
+    def unenforced(self, workload: Workload, port: int) -> str:
+        """Why nothing keeps to policies at a port of a workload, empty where a proxy does or may do so.
+
+        What is not known of pods is taken for pods with a sidecar.
+        """
+        pods = self.snapshot.pods(workload.namespace, workload.labels) if workload.labels else []
+        if workload.gateway or not pods:
+            return ""
+        proxied = [pod for pod in pods if has_proxy(pod)]
+        if not proxied:
+            return f"no proxy: {pods[0]} has no sidecar, and nothing enforces policies there"
+        if all(passes_by(pod, port) for pod in proxied):
+            return (
+                f"connections to port {port} go past the sidecar of {proxied[0]}, and nothing enforces policies there"
+            )
         return ""
 
     @cached_property
