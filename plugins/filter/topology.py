@@ -13,7 +13,7 @@ description:
   - Compares the variables of all given hosts and tells what cannot be true at once (cluster names, networks, mesh IDs,
     trust domains, gateways, remotes without a primary or without a way to it).
   - The result is a text with a line for each contradiction, empty when there is none.
-positional: _input, hostvars
+positional: _input, hostvars, warn
 options:
   _input:
     description: Names of the hosts, each of which is a cluster.
@@ -24,6 +24,10 @@ options:
     description: Ansible's C(hostvars).
     type: dict
     required: true
+  warn:
+    description: Whether to warn of what may be wrong and cannot be known from the variables.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -46,14 +50,26 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.utils.display import Display
 
 from ansible_collections.meshfleet.istio.plugins.module_utils.mesh_telemetry import problems, wish
 from ansible_collections.meshfleet.istio.plugins.module_utils.topology import (
     ISTIOS_TRUST_DOMAIN,
     Member,
     contradictions,
+    doubts,
     table,
 )
+
+_ROOTS = (
+    "certificates_root_certificate",
+    "certificates_root_certificate_path",
+    "certificates_authority_path",
+    "certificates_certificate",
+    "certificates_certificate_path",
+    "certificates_root_transition",
+)
+"""Variables each of which says where the root comes from; see the role certificates."""
 
 
 def _member(host: str, variables: Mapping[str, Any]) -> Member:
@@ -73,7 +89,7 @@ def _member(host: str, variables: Mapping[str, Any]) -> Member:
         mesh_id=said("mesh_id"),
         trust_domain=said("trust_domain", str(config.get("trustDomain") or ISTIOS_TRUST_DOMAIN)),
         trust_domain_aliases=tuple(map(str, aliases)),
-        east_west=said("cross_cluster_gateway_east_west") == "present",
+        east_west=said("cross_cluster_gateway_east_west") == "present" or said("topology_east_west") == "elsewhere",
         discovered=said("remote_secrets_state") == "present",
         remote="remotes" in groups,
         primary=said("cluster_primary"),
@@ -81,12 +97,16 @@ def _member(host: str, variables: Mapping[str, Any]) -> Member:
         exposed=boolean(variables.get("cross_cluster_gateway_expose_control_plane", True), strict=False),
         primary_address=said("install_primary_address"),
         telemetry=tuple(problems(wish(variables))),
+        rooted=said("topology_roots") == "elsewhere" or any(said(name) for name in _ROOTS),
     )
 
 
-def topology(hosts: Iterable[str], hostvars: Mapping[str, Any]) -> str:
+def topology(hosts: Iterable[str], hostvars: Mapping[str, Any], warn: bool = False) -> str:
     """The contradictions of the hosts' variables as a table, empty when there are none."""
-    return table(contradictions([_member(str(host), hostvars[host]) for host in hosts]))
+    members = [_member(str(host), hostvars[host]) for host in hosts]
+    for one in doubts(members) if warn else ():
+        Display().warning(f"{', '.join(one.hosts)} {one.problem}; {one.remedy}.")
+    return table(contradictions(members))
 
 
 class FilterModule:

@@ -23,6 +23,7 @@ ANNOTATION = "networking.istio.io/cluster"
 PREFIX = "istio-remote-secret-"
 SCOPE = "remote-secrets"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?")
+NAMES = "at most 42 lower-case letters, digits and -"
 _SHOWN = 5
 _READER = "meshfleet-istio-reader"
 _READ = ["get", "list", "watch"]
@@ -38,13 +39,16 @@ class Remote(NamedTuple):
     tls_server_name: str = ""
 
 
+def is_name(name: str) -> bool:
+    """Whether it can be a cluster's name in a remote secret, and in the names of tokens that are given to it."""
+    return bool(_NAME.fullmatch(name))
+
+
 def check_names(names: Sequence[str], option: str = "remotes") -> None:
     """Raises MeshError for a name that cannot be part of a Secret's, or that is there twice."""
     for name in names:
-        if not _NAME.fullmatch(name):
-            raise MeshError(
-                f"{option}: {name!r} is no name for a remote secret; use at most 42 lower-case letters, digits and -"
-            )
+        if not is_name(name):
+            raise MeshError(f"{option}: {name!r} is no name for a remote secret; use {NAMES}")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise MeshError(f"{option} names {', '.join(twice)} twice; endpoints of two clusters would mix")

@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from .remote_secrets import NAMES, is_name
+
 ISTIOS_TRUST_DOMAIN = "cluster.local"
 
 
@@ -23,6 +25,7 @@ class Member(NamedTuple):
     trust_domain: str = ISTIOS_TRUST_DOMAIN
     trust_domain_aliases: tuple[str, ...] = ()
     east_west: bool = False
+    """Whether an east-west gateway serves it, ours or one that others manage."""
     discovered: bool = False
     """Whether it takes part in remote secrets: others read its services, its istiod reads theirs."""
     remote: bool = False
@@ -35,6 +38,8 @@ class Member(NamedTuple):
     """Of a remote, the address of its primary's istiod where that is not that of a gateway of ours."""
     telemetry: tuple[tuple[str, str], ...] = ()
     """What cannot work of its traces, metrics and access logs, and what to do: C(mesh_telemetry.problems)."""
+    rooted: bool = True
+    """Whether it is said where the root of its control plane's certificates comes from."""
 
 
 class Contradiction(NamedTuple):
@@ -49,6 +54,23 @@ def contradictions(members: Sequence[Member]) -> list[Contradiction]:
     """All that is wrong, in the order of the checks; nothing for a mesh that can work."""
     checks = (_names, _mesh_ids, _trust_domains, _networks, _gateways, _groups, _remotes, _telemetry)
     return [found for check in checks for found in check(members)]
+
+
+def doubts(members: Sequence[Member]) -> list[Contradiction]:
+    """What may well keep them from being one mesh, and cannot be known from an inventory."""
+    planes = [member for member in members if member.discovered and not member.remote]
+    alone = tuple(member.host for member in planes if not member.rooted)
+    if len(planes) < 2 or not alone:
+        return []
+    return [
+        Contradiction(
+            alone,
+            "see other control planes and have no root that the inventory names",
+            "set certificates_authority_path or another source of cacerts (docs/trust.md), or have made the Secret "
+            "cacerts from one root by other means (then set topology_roots: elsewhere); each istiod signs by a root of "
+            "its own otherwise, and no request gets from cluster to cluster",
+        )
+    ]
 
 
 def table(found: Iterable[Contradiction]) -> str:
@@ -70,12 +92,19 @@ def _listed(groups: dict[str, tuple[str, ...]]) -> str:
 
 
 def _names(members: Sequence[Member]) -> Iterator[Contradiction]:
+    seen = any(member.discovered for member in members)
     for name, hosts in _grouped((member.cluster_name, member.host) for member in members).items():
         if len(hosts) > 1:
             yield Contradiction(
                 hosts, f"have one cluster name, {name}", "give each a cluster_name of its own; endpoints would mix"
             )
-        if len(name) > 63 or not re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", name):
+        if seen and not is_name(name):
+            yield Contradiction(
+                hosts,
+                f"cluster name {name!r} is no name for a remote secret",
+                f"give it a cluster_name of {NAMES}; clusters that see each other have it in names of Secrets",
+            )
+        elif len(name) > 63 or not re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", name):
             yield Contradiction(
                 hosts,
                 f"cluster name {name!r} is no label value",

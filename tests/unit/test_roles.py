@@ -107,8 +107,11 @@ def test_a_play_is_one_role_on_any_target(playbook: str, role: str) -> None:
         "tags": [playbook],
         "roles": [{"role": f"meshfleet.istio.{role}"} | ({"when": TURN} if playbook in TWICE else {})],
     }
-    if playbook in ("leave", "certificates"):
-        # What a cluster does comes after what all others have done, whatever strategy the user prefers.
+    if playbook == "topology":
+        # What is wrong is refused whatever part of the site is asked for.
+        expected["tags"] = ["topology", "always"]
+    if playbook in ("leave", "certificates", "verify", "analyze"):
+        # What is said or done in the end comes after what all clusters have done, whatever strategy the user prefers.
         expected["strategy"] = "linear"
     assert play == expected
     assert "any_errors_fatal" not in play
@@ -171,6 +174,12 @@ def test_a_tag_selects_one_plays_tasks() -> None:
     tasks = [line.strip() for line in run.stdout.splitlines() if "TAGS" in line and " : " in line]
     # Ansible tags the validation of a role's arguments "always".
     assert [task.partition(" : ")[0] for task in tasks if "always" not in task] == ["meshfleet.istio.security"]
+
+
+@pytest.mark.parametrize("tags", ["security", "remote_secrets"])
+def test_whether_the_clusters_can_be_one_mesh_is_asked_whatever_the_tags(tags: str) -> None:
+    run = ansible("ansible-playbook", "site.yml", "-i", "inventories/prod", "--tags", tags, "--list-tasks")
+    assert "meshfleet.istio.topology : Refuse an inventory that contradicts itself" in run.stdout
 
 
 @pytest.fixture(scope="module", params=INVENTORIES)
