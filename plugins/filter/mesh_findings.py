@@ -68,7 +68,7 @@ def mesh_findings(
 
 
 def _serving(told: Mapping[str, Any]) -> Serving:
-    return Serving(str(told["primary"]), tuple(map(str, told["addresses"])))
+    return Serving(str(told["primary"]), tuple(map(str, told["addresses"])), bool(told["leading"]))
 
 
 class FilterModule:

@@ -13,6 +13,8 @@ from .manifests import Manifest
 
 _INJECTION = ("istio-injection", "istio.io/rev", "istio.io/dataplane-mode")
 _CLUSTER = "networking.istio.io/cluster"
+_GATEWAY_PORT, _PASS_THROUGH = "networking.istio.io/gatewayPort", "15443"
+"""The label that names the port of a network's gateway, and the port that istiod takes without it."""
 
 
 class Snapshot(NamedTuple):
@@ -54,6 +56,7 @@ def _control_plane(deployment: Mapping[str, Any], seen: Snapshot) -> dict[str, A
     containers = deployment["spec"]["template"]["spec"].get("containers") or [{}]
     discovery = next((one for one in containers if one.get("name") == "discovery"), containers[0])
     image = discovery.get("image", "")
+    tagged = image.partition("@")[0]
     environment = {one["name"]: one.get("value", "") for one in discovery.get("env") or ()}
     config = _mesh_config(seen, metadata["namespace"], revision)
     status = deployment.get("status") or {}
@@ -61,7 +64,7 @@ def _control_plane(deployment: Mapping[str, Any], seen: Snapshot) -> dict[str, A
         "name": metadata["name"],
         "namespace": metadata["namespace"],
         "revision": revision,
-        "version": image.rpartition(":")[2] if ":" in image.rpartition("/")[2] else "",
+        "version": tagged.rpartition(":")[2] if ":" in tagged.rpartition("/")[2] else "",
         "image": image,
         "replicas": deployment["spec"].get("replicas", 1),
         "ready": status.get("readyReplicas", 0),
@@ -95,20 +98,25 @@ def _network(seen: Snapshot, namespace: str) -> str:
 
 
 def _gateway(deployment: Mapping[str, Any], services: Sequence[Manifest]) -> dict[str, Any]:
+    """istiod goes by the Service: a label names its network, another one the port that requests for it are sent to."""
     metadata = deployment["metadata"]
     pods = (deployment["spec"]["template"].get("metadata") or {}).get("labels") or {}
-    addresses = [
-        address
+    own = [
+        service
         for service in services
         if service["metadata"]["namespace"] == metadata["namespace"] and _selects(service, pods)
-        for address in _addresses(service)
     ]
+    networks = [service for service in own if _labels(service).get(NETWORK_LABEL)]
+    labels = _labels(networks[0]) if networks else {}
     return {
         "name": metadata["name"],
         "namespace": metadata["namespace"],
-        "network": _labels(deployment).get(NETWORK_LABEL, ""),
+        "network": labels.get(NETWORK_LABEL, ""),
+        "network_service": networks[0]["metadata"]["name"] if networks else "",
+        "network_port": labels.get(_GATEWAY_PORT, _PASS_THROUGH) if networks else "",
         "ready": (deployment.get("status") or {}).get("readyReplicas", 0),
-        "addresses": addresses,
+        "addresses": [address for service in own for address in _addresses(service)],
+        "ports": sorted({port["port"] for service in own for port in (service.get("spec") or {}).get("ports") or ()}),
     }
 
 

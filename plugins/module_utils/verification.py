@@ -35,6 +35,8 @@ from .remote_secrets import ANNOTATION, refuse_unreachable
 from .task import Result, Task, cluster_label, cluster_of
 
 _MONITORING = 15014
+_CONTROL_PLANE = 15012
+"""The port of a gateway that leads to istiod, see the Gateway istiod-gateway of Istio's multicluster samples."""
 _STATUS = re.compile(r"istiod_remote_cluster_sync_status\{([^}]*)\}\s+(\S+)")
 _PROXIES = re.compile(r"^pilot_xds\{([^}]*)\}\s+(\S+)", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
@@ -75,7 +77,7 @@ def verify(task: Task) -> Result:
     if expected.remote:
         mesh, led = read_lead(cluster, mesh, namespace)
     ways = each(cluster, lambda one: _tried(one, params), list(_kubeconfigs(mesh.remote_secrets, namespace)))
-    word = _istiods_word(cluster, namespace) if mesh.istiods else _Word({}, {}, {})
+    word = _istiods_word(cluster, namespace) if mesh.istiods else _Word({}, {}, {}, ())
     now = datetime.now(UTC).timestamp()
     given = _authority(mesh, namespace)
     shown = glance(mesh)
@@ -92,6 +94,7 @@ def verify(task: Task) -> Result:
         skew,
         word.proxies,
         led,
+        word.unspoken,
     )
     found = list(findings(seen))
     bad = reaching(found, params["fail_on"])
@@ -102,18 +105,20 @@ def verify(task: Task) -> Result:
         "findings": [one.row() for one in found],
         "proofs": {one.code: one.title for one in PROOFS},
         "clock": skew,
-        "serving": _serving(expected, led, shown)._asdict(),
+        "serving": serving_of(expected, led, shown)._asdict(),
         "digest": digest(_snapshot(name, namespace, mesh), facts),
         **({"failed": True} if bad else {}),
     }
 
 
-def _serving(expected: Expected, led: Lead, mesh: Mapping[str, Any]) -> Serving:
+def serving_of(expected: Expected, led: Lead, mesh: Mapping[str, Any]) -> Serving:
     """An address that the inventory gives is proved by itself, whoever it belongs to."""
     if expected.remote:
         addresses = [] if expected.primary_address else [one for found in led.leads_to.values() for one in found]
         return Serving(expected.primary, tuple(dict.fromkeys(addresses)))
-    return Serving("", tuple(dict.fromkeys(one for gateway in mesh["gateways"] for one in gateway["addresses"])))
+    leading = [gateway for gateway in mesh["gateways"] if _CONTROL_PLANE in gateway["ports"]]
+    shown = dict.fromkeys(one for gateway in leading for one in gateway["addresses"])
+    return Serving("", tuple(shown), bool(leading))
 
 
 def _snapshot(name: str, namespace: str, mesh: Mesh) -> Snapshot:
@@ -297,11 +302,15 @@ def _loopback(name: str, server: str) -> bool:
 
 
 class _Word(NamedTuple):
-    """By pod of istiod the state of each remote cluster, pods that could not be asked and why, proxies by version."""
+    """By pod of istiod the state of each remote cluster, pods that could not be asked and why, proxies by version.
+
+    C(unspoken) are pods that say nothing of remote clusters.
+    """
 
     synced: dict[str, dict[str, str]]
     silent: dict[str, str]
     proxies: Mapping[str, int]
+    unspoken: tuple[str, ...]
 
 
 def _istiods_word(cluster: Cluster, namespace: str) -> _Word:
@@ -320,10 +329,12 @@ def _istiods_word(cluster: Cluster, namespace: str) -> _Word:
     for pod, answer in zip(pods, each(cluster, lambda pod: _metrics(cluster, namespace, pod), pods), strict=True):
         if isinstance(answer, MeshError):
             silent[pod] = " ".join(str(answer).split()).rstrip(".")
-        else:
-            synced[pod] = sync_states(answer)
-            proxies += proxy_versions(answer)
-    return _Word(synced, silent, proxies)
+            continue
+        states = sync_states(answer)
+        if states is not None:
+            synced[pod] = states
+        proxies += proxy_versions(answer)
+    return _Word(synced, silent, proxies, tuple(pod for pod in pods if pod not in {**synced, **silent}))
 
 
 def _metrics(cluster: Cluster, namespace: str, pod: str) -> str | MeshError:
@@ -333,14 +344,18 @@ def _metrics(cluster: Cluster, namespace: str, pod: str) -> str | MeshError:
         return error
 
 
-def sync_states(metrics: str) -> dict[str, str]:
-    """The state of each remote cluster by istiod's metrics (Prometheus text): C(synced), C(syncing), C(timeout)."""
+def sync_states(metrics: str) -> dict[str, str] | None:
+    """The state of each remote cluster by istiod's metrics (Prometheus text): C(synced), C(syncing), C(timeout).
+
+    None where they do not tell of any.
+    """
+    lines = _STATUS.findall(metrics)
     found: dict[str, str] = {}
-    for labels, value in _STATUS.findall(metrics):
+    for labels, value in lines:
         named = dict(_LABEL.findall(labels))
         if float(value) > 0:
             found[named.get("cluster", "")] = named.get("status", "")
-    return found
+    return found if lines else None
 
 
 def proxy_versions(metrics: str) -> Counter[str]:

@@ -94,11 +94,21 @@ mesh:
           trust_domain: cluster.local
           extension_providers: [otel]
     gateways:
-      description: The gateways, with the addresses of their Services.
+      description:
+        - The gateways, with the addresses and ports of their Services.
+        - RV(ignore:network) is what the label of the Service RV(ignore:network_service) says, RV(ignore:network_port)
+          where requests for that network are sent.
       type: list
       elements: dict
       sample:
-        - {name: istio-ingressgateway, namespace: istio-system, network: "", ready: 1, addresses: [192.0.2.7]}
+        - name: istio-eastwestgateway
+          namespace: istio-system
+          network: network-east
+          network_service: istio-eastwestgateway
+          network_port: "15443"
+          ready: 1
+          addresses: [192.0.2.7]
+          ports: [15012, 15017, 15021, 15443]
     webhooks:
       description: Istio's webhook configurations.
       type: list

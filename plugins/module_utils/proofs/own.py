@@ -176,15 +176,22 @@ def addressed(seen: Seen) -> Iterator[Fault]:
     remedy="run the playbook cross_cluster, and set cluster_network",
 )
 def east_west(seen: Seen) -> Iterator[Fault]:
-    """The gateway's label names the network that it leads to: under another name nothing is sent to it."""
+    """The label of the gateway's Service names the network that it leads to: under another name nothing is sent to it.
+
+    What is sent goes to the Service's port 15443, or to the one that its label networking.istio.io/gatewayPort names.
+    """
     labelled_ones = [one for one in seen.mesh["gateways"] if one["network"]]
     if seen.expected.east_west and not labelled_ones:
-        yield Fault(f"Namespace {seen.namespace}", "", "no east-west gateway is there, the inventory has one")
+        message = "no Service of a gateway has the label of a network, the inventory has an east-west gateway"
+        yield Fault(f"Namespace {seen.namespace}", "", message)
     for one in labelled_ones:
+        where = f"Service {one['namespace']}/{one['network_service']}"
         if seen.expected.network and one["network"] != seen.expected.network:
-            where = f"Deployment {one['namespace']}/{one['name']}"
             message = f"it leads to network {one['network']}, the cluster is on {seen.expected.network}"
             yield Fault(where, "metadata.labels[topology.istio.io/network]", message)
+        if one["network_port"] not in map(str, one["ports"]):
+            message = f"it has no port {one['network_port']}, to which all requests for {one['network']} are sent"
+            yield Fault(where, "spec.ports", message)
 
 
 @proof(

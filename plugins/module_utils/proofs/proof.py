@@ -79,8 +79,9 @@ class Seen(NamedTuple):
     """What was read of a cluster. C(mesh) is the mesh as mesh_info tells it.
 
     C(synced) is istiod's word on each remote cluster, by pod and cluster; C(silent) names pods that could not be asked
-    and why. C(proxies) counts those that are connected by their version. C(skew) is how far the API server's clock is
-    ahead of the controller's, in seconds, None when it does not tell the time.
+    and why, C(unspoken) those that say nothing of other clusters. C(proxies) counts those that are connected by their
+    version. C(skew) is how far the API server's clock is ahead of the controller's, in seconds, None when it does not
+    tell the time.
     """
 
     cluster: str
@@ -95,6 +96,7 @@ class Seen(NamedTuple):
     skew: float | None = 0.0
     proxies: Mapping[str, int] = {}
     lead: Lead = Lead()
+    unspoken: tuple[str, ...] = ()
 
     @property
     def planes(self) -> list[Mapping[str, Any]]:

@@ -14,6 +14,7 @@ from .proof import Fault, Seen, Way, proof
 from .skew import ALLOWED, minors_behind
 
 _DAY = 86400.0
+_FIRST_TO_TELL = "1.29"
 _RUN = "run the playbook remote_secrets"
 
 
@@ -110,7 +111,9 @@ def in_step(seen: Seen) -> Iterator[Fault]:
 
     While a cluster is not synced, its endpoints are missing or old.
     """
-    for pod, clusters in seen.synced.items():
+    nothing: Mapping[str, str] = {}
+    said = [*seen.synced.items(), *((pod, nothing) for pod in seen.unspoken if not _may_be_without(seen))]
+    for pod, clusters in said:
         for way in {way.cluster: way for way in seen.ways}.values():
             if way.cluster == seen.expected.cluster_name:
                 continue
@@ -130,6 +133,26 @@ def asked(seen: Seen) -> Iterator[Fault]:
     """The metrics of istiod are read through the API server. Where that is not possible, MV0601 is not proved."""
     for pod, reason in seen.silent.items():
         yield Fault(f"Pod {seen.namespace}/{pod}", "", f"its metrics cannot be read: {reason}")
+
+
+@proof(
+    "MV0604",
+    Severity.WARNING,
+    "istiod says which clusters it is in step with",
+    remedy="ask it by istioctl remote-clusters, and upgrade it",
+)
+def telling(seen: Seen) -> Iterator[Fault]:
+    """istiod has the metric istiod_remote_cluster_sync_status from 1.29 on. Before that, MV0601 is not proved."""
+    if seen.ways and _may_be_without(seen):
+        for pod in seen.unspoken:
+            message = "its metrics do not say which clusters it is in step with (istiod_remote_cluster_sync_status)"
+            yield Fault(f"Pod {seen.namespace}/{pod}", "", message)
+
+
+def _may_be_without(seen: Seen) -> bool:
+    """Whether an istiod here may be of a version without the metric."""
+    behind = [minors_behind(plane["version"], _FIRST_TO_TELL) for plane in seen.planes]
+    return any(one is None or one > 0 for one in behind)
 
 
 @proof(
@@ -162,4 +185,4 @@ def _secret(way: Way) -> str:
     return f"Secret {way.secret}"
 
 
-PROOFS = (complete, expected, named, usable, accepted, lasting, in_step, asked, fitting)
+PROOFS = (complete, expected, named, usable, accepted, lasting, in_step, asked, telling, fitting)

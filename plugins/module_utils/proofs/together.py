@@ -58,17 +58,22 @@ RULES = {
         Severity.ERROR,
         "A remote leads to its primary",
         "A remote's API server asks its primary's istiod to inject pods, and its proxies get configuration and "
-        "certificates there, by an address of a gateway on the primary. When that has got another one, no pod starts.",
+        "certificates there, by an address of a gateway on the primary that has istiod's port 15012. When that has got "
+        "another address, no pod starts.",
         "run the playbook install on the remote, or set install_primary_address where no gateway of ours leads there",
     ),
 }
 
 
 class Serving(NamedTuple):
-    """Of a remote its primary's name and the addresses that it leads to, of others the addresses of their gateways."""
+    """Of a remote its primary's name and the addresses that it leads to.
+
+    Of others the addresses of the gateways that lead to their istiod, and whether there is any such gateway.
+    """
 
     primary: str = ""
     addresses: tuple[str, ...] = ()
+    leading: bool = True
 
 
 class Answers(NamedTuple):
@@ -127,9 +132,14 @@ def _led(answers: Answers) -> Iterator[Finding]:
     names = {one["cluster_name"]: cluster for cluster, one in answers.digests.items()}
     for cluster, one in answers.serving.items():
         primary = answers.serving.get(names.get(one.primary, "")) if one.primary else None
+        if not primary or not one.addresses:
+            continue
+        leads = f"it leads to {', '.join(one.addresses)}"
+        if not primary.leading:
+            message = f"{leads}, and no gateway of {one.primary} has istiod's port 15012"
         # A gateway without an address is a finding of its own.
-        if primary and one.addresses and primary.addresses and not {*one.addresses} & {*primary.addresses}:
-            message = (
-                f"it leads to {', '.join(one.addresses)}, gateways of {one.primary} have {', '.join(primary.addresses)}"
-            )
-            yield _finding("MV0705", cluster, "MutatingWebhookConfiguration istio-sidecar-injector", message)
+        elif primary.addresses and not {*one.addresses} & {*primary.addresses}:
+            message = f"{leads}, gateways of {one.primary} to its istiod have {', '.join(primary.addresses)}"
+        else:
+            continue
+        yield _finding("MV0705", cluster, "MutatingWebhookConfiguration istio-sidecar-injector", message)

@@ -6,6 +6,7 @@ import base64
 import datetime
 from typing import Any
 
+import pytest
 import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -80,6 +81,37 @@ def test_a_gateways_addresses_are_those_of_the_services_that_select_it() -> None
     ]
     (found,) = glance(Snapshot(gateways=[workload], services=services))["gateways"]
     assert found["addresses"] == ["192.0.2.1", "lb.example.com", "192.0.2.2"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ({}, ("", "", "")),
+        ({"topology.istio.io/network": "near"}, ("near", "lead", "15443")),
+        ({"topology.istio.io/network": "near", "networking.istio.io/gatewayPort": "443"}, ("near", "lead", "443")),
+    ],
+)
+def test_the_network_of_a_gateway_is_that_of_its_service(labels: dict[str, str], told: tuple[str, ...]) -> None:
+    pods = {"metadata": {"labels": {"app": "gateway"}}}
+    workload = item("Deployment", "gateway", labels={"topology.istio.io/network": "far"}, spec={"template": pods})
+    spec = {"selector": {"app": "gateway"}, "ports": [{"port": 443}, {"port": 80}]}
+    seen = Snapshot(gateways=[workload], services=[item("Service", "lead", labels=labels, spec=spec)])
+    (found,) = glance(seen)["gateways"]
+    assert tuple(found[name] for name in ("network", "network_service", "network_port")) == told
+    assert found["ports"] == [80, 443]
+
+
+@pytest.mark.parametrize(
+    ("image", "version"),
+    [
+        ("pilot:1.30.1@sha256:deadbeef", "1.30.1"),
+        ("registry:5000/pilot@sha256:deadbeef", ""),
+        ("registry:5000/pilot:1.30.1", "1.30.1"),
+    ],
+)
+def test_a_digest_is_no_version(image: str, version: str) -> None:
+    (found,) = glance(Snapshot(istiods=[istiod("istiod", image)]))["control_planes"]
+    assert found["version"] == version
 
 
 def test_of_a_remote_secret_only_names_are_told() -> None:

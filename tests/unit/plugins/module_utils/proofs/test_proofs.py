@@ -32,6 +32,7 @@ from ansible_collections.meshfleet.istio.plugins.module_utils.proofs.together im
 from ansible_collections.meshfleet.istio.plugins.module_utils.verification import (
     authority_end,
     proxy_versions,
+    serving_of,
     sync_states,
     unusable,
 )
@@ -60,8 +61,16 @@ INGRESS = {
     "network": "",
     "ready": 1,
     "addresses": ["192.0.2.1"],
+    "ports": [80, 443],
 }
-EAST_WEST = {**INGRESS, "name": "istio-eastwestgateway", "network": "near"}
+EAST_WEST = {
+    **INGRESS,
+    "name": "istio-eastwestgateway",
+    "network": "near",
+    "network_service": "istio-eastwestgateway",
+    "network_port": "15443",
+    "ports": [15021, 15443],
+}
 SYSTEM = {"name": "istio-system", "labels": {"topology.istio.io/network": "near"}}
 MESH: dict[str, Any] = {
     "control_planes": [PLANE],
@@ -153,8 +162,14 @@ CASES: list[tuple[str, Seen, list[str]]] = [
     (
         "a gateway to another network",
         mesh(gateways=[{**EAST_WEST, "network": "far"}]),
-        ["MV0302 Deployment istio-system/istio-eastwestgateway"],
+        ["MV0302 Service istio-system/istio-eastwestgateway"],
     ),
+    (
+        "a gateway without the port of networks",
+        mesh(gateways=[{**EAST_WEST, "ports": [15021]}]),
+        ["MV0302 Service istio-system/istio-eastwestgateway"],
+    ),
+    ("a gateway by another port", mesh(gateways=[{**EAST_WEST, "ports": [443], "network_port": "443"}]), []),
     ("istiod's own root", GOOD._replace(authority=Authority()), ["MV0401 Secret istio-system/cacerts"]),
     (
         "an authority that ends",
@@ -210,6 +225,21 @@ CASES: list[tuple[str, Seen, list[str]]] = [
         "istiod cannot be asked",
         GOOD._replace(synced={}, silent={"istiod-1": "forbidden"}),
         ["MV0602 Pod istio-system/istiod-1"],
+    ),
+    (
+        "an istiod that knows no cluster though it could tell",
+        GOOD._replace(synced={}, unspoken=("istiod-1",)),
+        ["MV0601 Pod istio-system/istiod-1"],
+    ),
+    (
+        "an istiod of before the metric",
+        plane(version="1.28.5")._replace(synced={}, unspoken=("istiod-1",)),
+        ["MV0604 Pod istio-system/istiod-1"],
+    ),
+    (
+        "an istiod of before the metric without remotes",
+        plane(version="1.28.5")._replace(synced={}, unspoken=("istiod-1",), ways=(), expected=Expected()),
+        [],
     ),
     ("istiod's own root does for all", expected(sole=True)._replace(authority=Authority()), []),
     ("a remote", SERVED, []),
@@ -285,13 +315,15 @@ def test_versions_and_clocks_are_compared(answers: Answers, wanted: list[str]) -
     assert [f"{one.severity} {one.code} {one.cluster}" for one in together(answers)] == wanted
 
 
-def serving(*addresses: str, primary: str = "east") -> Answers:
+def serving(*addresses: str, primary: str = "east", leading: bool = True) -> Answers:
     """A remote that leads to these addresses, and a primary of another host's name."""
     digests: dict[str, Digest] = {
         "host": {**NOTHING, "cluster_name": "east"},
         "west": {**NOTHING, "cluster_name": "west"},
     }
-    return Answers(digests, serving={"host": Serving("", ("192.0.2.1",)), "west": Serving(primary, addresses)})
+    return Answers(
+        digests, serving={"host": Serving("", ("192.0.2.1",) * leading, leading), "west": Serving(primary, addresses)}
+    )
 
 
 @pytest.mark.parametrize(
@@ -302,10 +334,18 @@ def serving(*addresses: str, primary: str = "east") -> Answers:
         (serving(), []),
         (serving("192.0.2.2", primary="unknown"), []),
         (serving("192.0.2.2"), ["MV0705 west"]),
+        (serving("192.0.2.1", leading=False), ["MV0705 west"]),
+        (serving(leading=False), []),
     ],
 )
 def test_a_remote_leads_to_its_primary(answers: Answers, wanted: list[str]) -> None:
     assert [f"{one.code} {one.cluster}" for one in together(answers)] == wanted
+
+
+def test_only_a_gateway_with_istiods_port_leads_to_it() -> None:
+    both = {"gateways": [INGRESS, {**EAST_WEST, "addresses": ["192.0.2.2"], "ports": [15012, 15443]}]}
+    assert serving_of(EXPECTED, Lead(), both) == Serving("", ("192.0.2.2",), True)
+    assert serving_of(EXPECTED, Lead(), {"gateways": [INGRESS]}) == Serving("", (), False)
 
 
 def test_what_is_proved_of_all_clusters_has_a_code_and_a_remedy() -> None:
@@ -374,6 +414,7 @@ istiod_remote_cluster_sync_status{cluster="south",status="timeout"} 1
 other{cluster="north",status="synced"} 1
 """
     assert sync_states(text) == {"west": "synced", "south": "timeout"}
+    assert sync_states("other 1") is None
 
 
 def test_istiods_metrics_count_proxies_by_version() -> None:
