@@ -34,6 +34,13 @@ def test_one_that_never_comes_is_missing() -> None:
     never.set()
 
 
+def test_many_that_never_come_keep_no_other_waiting() -> None:
+    never = threading.Event()
+    asked = Asked(lambda name: name if name == "last" else str(never.wait(30)), [*map(str, range(70)), "last"])
+    assert asked.until(5.0) == ["last"]
+    never.set()
+
+
 def test_a_bug_in_the_work_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[object] = []
     monkeypatch.setattr(threading, "excepthook", lambda caught: told.append(caught.exc_type))
