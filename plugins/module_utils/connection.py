@@ -51,6 +51,8 @@ _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 """Where Kubernetes puts a pod's service account."""
 _IDENTITIES = ("api_key", "username", "client_cert")
 """Options each of which says who one is, whatever the kubeconfig says."""
+_REACH = ("host", "ca_cert", "validate_certs", "proxy", "no_proxy", "proxy_headers")
+"""Options that say where a server is and how it proves itself, once the kubeconfig is read."""
 
 
 class _Access(NamedTuple):
@@ -76,10 +78,23 @@ def connect(params: Mapping[str, Any], refused: Credential | None = None) -> Con
     Raises MeshError for a missing kubeconfig or context, unreadable certificates, or an exec plugin that gives no
     credential, or none but the one that was C(refused).
     """
+    return _connection(params, lambda folder: _access(params, folder, refused))
+
+
+def connect_by_token(params: Mapping[str, Any], token: str) -> Connection:
+    """The connection of whoever holds a token to the server that the options lead to: nothing else says who one is.
+
+    Neither the kubeconfig's user, certificate or person to act as is taken, nor those of the options. Raises MeshError.
+    """
+    reach = {name: value for name, value in params.items() if name in _REACH} | {"api_key": token}
+    return _connection(reach, lambda folder: _server(params, folder))
+
+
+def _connection(params: Mapping[str, Any], accessed: Callable[[str], _Access]) -> Connection:
     # OpenSSL reads certificates and keys from files only; these are gone before the first request.
     folder = tempfile.mkdtemp(prefix="meshfleet-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
     try:
-        access = _overridden(_access(params, folder, refused), params)
+        access = _overridden(accessed(folder), params)
         access = access._replace(host=_address(access.host))
         tls = _tls(access) if access.host.startswith("https:") else None
     finally:
@@ -122,6 +137,16 @@ def _access(params: Mapping[str, Any], folder: str, refused: Credential | None) 
     return _static(context, cluster, {**user, **_user_of(credential)}, folder)._replace(
         acting=acting, credential=credential
     )
+
+
+def _server(params: Mapping[str, Any], folder: str) -> _Access:
+    """The same server without anybody who talks to it."""
+    if params.get("host") and any(params.get(name) for name in _IDENTITIES):
+        return _Access()
+    if not params.get("kubeconfig") and not params.get("context") and _in_a_pod():
+        return _in_cluster()
+    chosen = kubeconfig.reduced(kubeconfig.read(params.get("kubeconfig")), params.get("context"))
+    return _static(chosen["current-context"], chosen["clusters"][0].get("cluster") or {}, {}, folder)
 
 
 def _user_of(credential: Credential) -> dict[str, Any]:

@@ -5,22 +5,19 @@ Follows https://kubernetes.io/docs/reference/access-authn-authz/authentication/#
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
 import re
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from .errors import MeshError
+from .shared import once
 from .unreachable import without_password
 
-_SIZE = 8 * 1024 * 1024
-"""Bytes of address space for what is kept; only what is written takes memory."""
 _MARGIN = 10.0
 """Seconds before its end from which a credential is not used any more."""
 _CLUSTER_INFO = ("server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url", "disable-compression")
@@ -43,64 +40,6 @@ class Credential(NamedTuple):
         return self.until > time.time()
 
 
-class Memory:
-    """What the forks of a process and their threads share: a table, and a lock for each key, gone with its holder."""
-
-    def __init__(self) -> None:
-        import mmap
-        import tempfile
-
-        self._of_threads: dict[tuple[int, int], threading.Lock] = {}
-
-        # POSIX locks are taken on a file. This one has no name, and nothing is ever written to it.
-        self._file, path = tempfile.mkstemp(prefix="meshfleet-")
-        os.unlink(path)
-        self._bytes = mmap.mmap(-1, _SIZE)
-
-    @contextmanager
-    def locked(self, place: int) -> Iterator[None]:
-        import fcntl
-
-        # A lock on a file is the whole process's. A fork has its own: nobody would release those it inherits.
-        with self._of_threads.setdefault((os.getpid(), place), threading.Lock()):
-            fcntl.lockf(self._file, fcntl.LOCK_EX, 1, place)
-            try:
-                yield
-            finally:
-                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
-
-    def get(self, key: str) -> dict[str, Any]:
-        with self.locked(0):
-            found: dict[str, Any] = self._table().get(key) or {}
-            return found
-
-    def put(self, key: str, entry: Mapping[str, Any]) -> None:
-        with self.locked(0):
-            text = json.dumps(self._table() | {key: entry}).encode()
-            if len(text) + 8 <= _SIZE:
-                self._bytes[8 : 8 + len(text)] = text
-                self._bytes[:8] = len(text).to_bytes(8, "big")
-
-    def _table(self) -> dict[str, Any]:
-        length = int.from_bytes(self._bytes[:8], "big")
-        # Whoever was killed while it wrote leaves half a table, which is worth no more than none.
-        with suppress(ValueError):
-            table: dict[str, Any] = json.loads(self._bytes[8 : 8 + length] or b"{}")
-            return table
-        return {}
-
-
-_shared: list[Memory] = []
-
-
-def share() -> None:
-    """Makes this process and its later forks run each plugin once. To be called before the first fork."""
-    # Where there is no such memory, each task runs the plugin.
-    with suppress(OSError):
-        if not _shared:
-            _shared.append(Memory())
-
-
 def fetch(
     plugin: Mapping[str, Any], cluster: Mapping[str, Any], timeout: float, refused: Credential | None = None
 ) -> Credential:
@@ -108,35 +47,13 @@ def fetch(
 
     Raises MeshError for a plugin that is missing, fails, hangs for C(timeout) seconds or prints no credential.
     """
-    if not _shared:
-        return _run(plugin, cluster, timeout)
-    memory = _shared[0]
-    key = _key(plugin, cluster)
-    asked = time.monotonic()
-    with memory.locked(_place(key)):
-        known = memory.get(key)
-        # Who waited for a run that failed does not try the same again, or thirty hosts would wait thirty times.
-        if known.get("failed_at", 0.0) >= asked:
-            raise MeshError(known["failed"])
-        kept = Credential(*known["credential"]) if "credential" in known else None
-        if kept and kept.fresh and kept != refused:
-            return kept
-        try:
-            given = _run(plugin, cluster, timeout)
-        except MeshError as error:
-            memory.put(key, {"failed": str(error), "failed_at": time.monotonic()})
-            raise
-        memory.put(key, {"credential": given})
-        return given
 
+    def holds(answer: Mapping[str, Any]) -> bool:
+        kept = Credential(*answer["credential"])
+        return kept.fresh and kept != refused
 
-def _key(plugin: Mapping[str, Any], cluster: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps([plugin, cluster], sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _place(key: str) -> int:
-    """Where the lock of a key is; 0 is the table's."""
-    return 1 + int(key[:12], 16)
+    answer = once([plugin, cluster], lambda: {"credential": _run(plugin, cluster, timeout)}, holds)
+    return Credential(*answer["credential"])
 
 
 def _run(plugin: Mapping[str, Any], cluster: Mapping[str, Any], timeout: float) -> Credential:

@@ -26,6 +26,7 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?")
 NAMES = "at most 42 lower-case letters, digits and -"
 _SHOWN = 5
 _READER = "meshfleet-istio-reader"
+_MADE_BY = "app.kubernetes.io/managed-by"
 _READ = ["get", "list", "watch"]
 
 
@@ -203,6 +204,11 @@ def installed_name(istiods: Sequence[Mapping[str, Any]]) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
+def made_by_us(account: Mapping[str, Any]) -> bool:
+    """Whether a reader's account is one that C(reader) made; what a control plane's charts made is theirs."""
+    return owns_label(account, _MADE_BY) and SCOPE_LABEL not in (account["metadata"].get("labels") or {})
+
+
 def reader_role(namespace: str) -> str:
     """The name of the role, and of its binding, that is ours."""
     return f"{_READER}-{namespace}"
@@ -228,10 +234,12 @@ def reader(service_account: str, namespace: str) -> list[Manifest]:
         {"apiGroups": ["authorization.k8s.io"], "resources": ["subjectaccessreviews"], "verbs": ["create"]},
     ]
     subject = {"kind": "ServiceAccount", "name": service_account, "namespace": namespace}
+    # An account has no field but its name: without a label nothing would tell whose it is.
+    account = {"name": service_account, "namespace": namespace, "labels": {_MADE_BY: "meshfleet"}}
     role = {"apiGroup": rbac, "kind": "ClusterRole", "name": meta["name"]}
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": service_account, "namespace": namespace}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account},
         {"apiVersion": f"{rbac}/v1", "kind": "ClusterRole", "metadata": meta, "rules": rules},
         {
             "apiVersion": f"{rbac}/v1",

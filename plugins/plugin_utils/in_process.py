@@ -25,7 +25,7 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.meshfleet.istio.plugins.module_utils import credentials, kubeconfig
+from ansible_collections.meshfleet.istio.plugins.module_utils import kubeconfig, shared
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
 from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import check_shape, yaml_loader
 from ansible_collections.meshfleet.istio.plugins.module_utils.run import HOST, Entry, perform
@@ -56,7 +56,7 @@ def _preload() -> None:
         with suppress(ImportError):
             importlib.import_module(needed)
     yaml_loader()
-    credentials.share()
+    shared.share()
     if kubeconfig.needs_kubernetes():
         # Half a second, which a run without identity providers does not pay and others pay once.
         with suppress(ImportError):

@@ -12,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ansible_collections.meshfleet.istio.plugins.module_utils import connection, credentials
-from ansible_collections.meshfleet.istio.plugins.module_utils.connection import Connection, connect
+from ansible_collections.meshfleet.istio.plugins.module_utils import connection, shared
+from ansible_collections.meshfleet.istio.plugins.module_utils.connection import Connection, connect, connect_by_token
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
 from tests.lab import pki
 
@@ -29,7 +29,7 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(credentials, "_shared", [])
+    monkeypatch.setattr(shared, "_shared", [])
 
 
 def config(user: Mapping[str, Any] | None = None, **cluster: Any) -> dict[str, Any]:
@@ -84,6 +84,34 @@ def test_an_identity_that_is_an_option_replaces_the_kubeconfigs(tmp_path: Path) 
 def test_a_host_and_who_one_is_need_no_kubeconfig(identity: dict[str, str]) -> None:
     found = connect({"host": "http://here/", "kubeconfig": "/nowhere", **identity})
     assert (found.host, found.renew) == ("http://here", None)
+
+
+@pytest.mark.parametrize(
+    ("user", "options", "host"),
+    [
+        ({"token": "t", "as": "jane", "as-groups": ["a"]}, {}, SERVER),
+        ({"exec": {"command": "/nowhere"}}, {}, SERVER),
+        ({"client-certificate": "/nowhere", "client-key": "/nowhere"}, {}, SERVER),
+        ({}, {"client_cert": "/nowhere", "impersonate_user": "jane", "username": "u"}, SERVER),
+        ({}, {"host": "http://tunnel"}, "http://tunnel"),
+    ],
+)
+def test_who_holds_a_token_is_nobody_else(user: dict[str, Any], options: dict[str, Any], host: str) -> None:
+    found = connect_by_token({"kubeconfig": config(user), **options}, "mine")
+    assert (found.host, found.authorization(), found.headers, found.renew) == (host, "Bearer mine", (), None)
+
+
+def test_a_token_is_shown_to_the_server_that_the_kubeconfig_proves() -> None:
+    pem = base64.b64encode(pki.authority("east").certificate).decode()
+    kubeconfig = config({"client-certificate": "/nowhere"}, **{"certificate-authority-data": pem})
+    found = connect_by_token({"kubeconfig": kubeconfig, "host": "https://tunnel"}, "mine")
+    assert found.tls is not None
+    assert [one["subject"] for one in found.tls.get_ca_certs()] == [((("commonName", "east"),),)]
+
+
+def test_a_token_needs_no_kubeconfig_where_a_host_and_an_identity_are_given() -> None:
+    found = connect_by_token({"host": "http://east", "api_key": "k"}, "mine")
+    assert (found.host, found.authorization()) == ("http://east", "Bearer mine")
 
 
 def test_a_host_alone_replaces_the_kubeconfigs() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import select
 import signal
 import threading
 import time
@@ -16,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meshfleet.istio.plugins.module_utils import credentials
-from ansible_collections.meshfleet.istio.plugins.module_utils.credentials import Credential, Memory, fetch
+from ansible_collections.meshfleet.istio.plugins.module_utils import shared
+from ansible_collections.meshfleet.istio.plugins.module_utils.credentials import Credential, fetch
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
+from ansible_collections.meshfleet.istio.plugins.module_utils.shared import Memory
 
 V1 = "client.authentication.k8s.io/v1"
 CLUSTER = {"server": "https://east"}
@@ -29,7 +29,7 @@ HUSH = "hush-hush-hush"
 def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
     """What this test and its forks share, and nobody else."""
     own = Memory()
-    monkeypatch.setattr(credentials, "_shared", [own])
+    monkeypatch.setattr(shared, "_shared", [own])
     return own
 
 
@@ -113,7 +113,7 @@ def test_what_was_refused_is_asked_for_again_once(plugin: Plugin) -> None:
 
 
 def test_without_memory_each_task_asks(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "_shared", [])
+    monkeypatch.setattr(shared, "_shared", [])
     plugin.gives(token="a")
     assert [fetch(plugin.stanza(), CLUSTER, 5).token for _turn in range(2)] == ["a", "a"]
     assert plugin.runs == 2
@@ -124,7 +124,7 @@ def at_once(memory: Memory, plugin: Plugin, count: int = 8) -> list[str]:
     stanza = plugin.stanza()
     asking, ask = os.pipe()
     answers: list[int] = []
-    with memory.locked(credentials._place(credentials._key(stanza, CLUSTER))):
+    with memory.locked(shared.place_of(shared.key_of([stanza, CLUSTER]))):
         for _turn in range(count):
             reading, writing = os.pipe()
             if os.fork() == 0:
@@ -175,82 +175,6 @@ def test_of_many_threads_one_runs_it(plugin: Plugin) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(ask, range(8))) == ["a"] * 8
     assert plugin.runs == 1
-
-
-def test_no_thread_loses_what_another_one_keeps(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = memory._table
-    begin = threading.Barrier(8)
-
-    def read_and_let_others_go_first() -> dict[str, Any]:
-        found = read()
-        os.sched_yield()
-        return found
-
-    monkeypatch.setattr(memory, "_table", read_and_let_others_go_first)
-
-    def keep(number: int) -> None:
-        begin.wait()
-        for turn in range(20):
-            memory.put(f"{number}-{turn}", {"by": number})
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(keep, range(8)))
-    assert sorted(read()) == sorted(f"{number}-{turn}" for number in range(8) for turn in range(20))
-
-
-@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_a_fork_waits_for_no_thread_of_its_parent(memory: Memory) -> None:
-    """Else a lock that a thread held at the moment of the fork would be held in the child for ever."""
-    held, over = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with memory.locked(7):
-            held.set()
-            over.wait(30)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    held.wait(30)
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            with memory.locked(7):
-                os.write(writing, b"1")
-        finally:
-            os._exit(0)
-    over.set()
-    holder.join(30)
-    assert select.select([reading], [], [], 30)[0] == [reading]
-    os.waitpid(child, 0)
-
-
-def test_a_worker_that_is_killed_leaves_no_lock(plugin: Plugin, memory: Memory) -> None:
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        with memory.locked(7):
-            os.write(writing, b"1")
-            time.sleep(60)
-    os.read(reading, 1)
-    os.kill(child, 9)
-    os.waitpid(child, 0)
-    with memory.locked(7):
-        assert memory.get("a") == {}
-
-
-def test_half_a_table_is_none(memory: Memory) -> None:
-    memory.put("a", {"b": 1})
-    memory._bytes[8:10] = b"!!"
-    assert memory.get("a") == {}
-    memory.put("a", {"b": 2})
-    assert memory.get("a") == {"b": 2}
-
-
-def test_what_does_not_fit_is_not_kept(memory: Memory) -> None:
-    memory.put("a", {"b": 1})
-    memory.put("big", {"b": "x" * credentials._SIZE})
-    assert (memory.get("a"), memory.get("big")) == ({"b": 1}, {})
 
 
 def test_the_plugin_is_told_of_no_terminal_and_no_cluster(plugin: Plugin) -> None:
