@@ -15,6 +15,7 @@ from .client import Cluster
 from .converge import Wish
 from .errors import ApiError, MeshError, Unreachable
 from .manifests import Manifest, parse
+from .ownership import owned_fields
 from .pem_options import absolute, needed, pair, signer_of, single, text_of
 from .published import found
 from .serving import KEYS, Credential, Shape, Wanted
@@ -29,7 +30,7 @@ def gateway_credential(task: Task) -> Result:
     namespace, name = params["namespace"], params["name"]
     cluster = cluster_of(task)
     if params["state"] == "absent":
-        return converged(task, _wish(params, _secret(namespace, name, {}), present=False), cluster)
+        return _absent(task, cluster)
     authority.require_library()
     now = datetime.now(UTC)
     try:
@@ -48,6 +49,18 @@ def gateway_credential(task: Task) -> Result:
         "not_after": authority.stamp(credential.certificate.not_valid_after_utc),
         "renewed": decision.renewed or None,
     }
+
+
+def _absent(task: Task, cluster: Cluster) -> Result:
+    """The cluster without the Secret. One that others made is left alone: it may be all that they have of its key."""
+    params = task.params
+    namespace, name = params["namespace"], params["name"]
+    live = found(cluster, "Secret", name, namespace)
+    if live is None or owned_fields(live) or params["take_ownership"]:
+        return converged(task, _wish(params, _secret(namespace, name, {}), present=False), cluster)
+    result = converged(task, Wish([], present=False), cluster)
+    warning = f"Secret {namespace}/{name} is not ours, left alone; delete it by hand, or set take_ownership"
+    return {**result, "warnings": [*result.get("warnings", ()), warning]}
 
 
 def _wish(params: Mapping[str, Any], secret: Manifest, *, present: bool = True) -> Wish:

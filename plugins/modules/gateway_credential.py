@@ -29,7 +29,9 @@ options:
     type: str
     default: istio-system
   state:
-    description: Whether the Secret is to exist.
+    description:
+      - Whether the Secret is to exist.
+      - With V(absent) one that others made is left alone, with a warning, unless O(take_ownership) is set.
     type: str
     choices: [present, absent]
     default: present

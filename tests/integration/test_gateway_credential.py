@@ -121,3 +121,14 @@ def test_what_cannot_work_is_refused_before_anything_is_written(fleet: Fleet) ->
         assert reason in one.msg
         assert one.msg.endswith("Nothing was applied.")
     assert ear.written("east") == []
+
+
+def test_one_that_others_made_is_left_alone(fleet: Fleet) -> None:
+    fleet.kubectl("east", "-n", NAMESPACE, "create", "secret", "generic", "theirs", "--from-literal=a=b")
+    left = fleet.play(credential("theirs", state="absent")).ok().only()
+    assert not left.changed
+    assert left.data["warnings"][0].startswith(f"Secret {NAMESPACE}/theirs is not ours, left alone")
+    assert fleet.exists("east", "secret", "-n", NAMESPACE, "theirs")
+    taken = fleet.play(credential("theirs", state="absent", take_ownership=True)).ok().only()
+    assert taken.changed
+    assert not fleet.exists("east", "secret", "-n", NAMESPACE, "theirs")
