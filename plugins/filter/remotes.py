@@ -11,7 +11,7 @@ version_added: "0.1.0"
 author: meshfleet contributors (@meshfleet)
 description:
   - Makes of hosts the list that the option C(remotes) of M(meshfleet.istio.remote_secret) takes, from their variables.
-positional: _input, hostvars, failed
+positional: _input, hostvars, failed, known
 options:
   _input:
     description: Names of the hosts, each of which is a cluster.
@@ -27,6 +27,11 @@ options:
     type: list
     elements: str
     default: []
+  known:
+    description:
+      - What P(meshfleet.istio.known_remotes#filter) gave of hosts, whose variables are not looked at again.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -43,6 +48,7 @@ _value:
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 _FROM = {
@@ -55,14 +61,24 @@ _FROM = {
 }
 
 
-def _remote(host: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+def reached(host: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """How a host's cluster is reached; the context is the host's name where its variables say none."""
     given = {option: variables[name] for option, name in _FROM.items() if variables.get(name)}
     return {"context": host} | given | {"name": str(variables.get("cluster_name") or host)}
 
 
-def remotes(hosts: Iterable[str], hostvars: Mapping[str, Any], failed: Collection[str] = ()) -> list[dict[str, Any]]:
-    """The hosts' variables as options; the context is the host's name where they say none."""
-    return [_remote(str(host), hostvars[host]) | ({"required": False} if host in failed else {}) for host in hosts]
+def remotes(
+    hosts: Iterable[str],
+    hostvars: Mapping[str, Any],
+    failed: Collection[str] = (),
+    known: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> list[dict[str, Any]]:
+    """The hosts' variables as options."""
+    return [
+        {**(known[host] if host in known else reached(str(host), hostvars[host]))}
+        | ({"required": False} if host in failed else {})
+        for host in hosts
+    ]
 
 
 class FilterModule:

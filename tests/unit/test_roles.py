@@ -532,3 +532,40 @@ def test_each_primary_is_asked_once_and_only_for_who_needs_it() -> None:
 def test_a_remote_sees_nobody(groups: list[str], seen: list[str]) -> None:
     found = templar("remote_secrets", **FLEET, group_names=groups)
     assert found.template(trust_as_template("{{ remote_secrets_clusters }}")) == seen
+
+
+@pytest.mark.parametrize(
+    ("hosts", "bereft"),
+    [(["east"], ["south", "west"]), (["east", "west"], ["south"]), (CLUSTERS, []), (["south"], [])],
+)
+def test_no_primary_is_uninstalled_before_its_remotes(hosts: list[str], bereft: list[str]) -> None:
+    own = {"inventory_hostname": hosts[0], "ansible_play_hosts_all": hosts}
+    found = templar("uninstall", **FLEET, **own).template(trust_as_template("{{ _uninstall_bereft }}"))
+    assert found == bereft
+
+
+def test_what_would_leave_remotes_alone_is_refused_before_anything_is_asked() -> None:
+    inventory = "inventories/examples/one-primary-several-remotes"
+    run = ansible("ansible-playbook", "playbooks/uninstall.yml", "-i", inventory, "--limit", "east")
+    assert run.returncode != 0
+    assert "south, west would be without a control plane: east serves it" in " ".join(run.stdout.split())
+    assert "(--limit east,south,west)" in run.stdout
+    assert "ok=1 " in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("role", "advice", "words"),
+    [
+        ("remote_secrets", "_remote_secrets_not_armed", " Until then no pod is injected."),
+        ("cross_cluster_gateway", "_cross_cluster_gateway_no_address", " Without an address no other network"),
+    ],
+)
+def test_advice_is_for_who_has_waited_and_for_no_other_failure(role: str, advice: str, words: str) -> None:
+    rescue = [task["rescue"][0] for task in load(ROOT / "roles" / role / "tasks/main.yml") if "rescue" in task]
+    (text,) = [one["ansible.builtin.fail"]["msg"] for one in rescue]
+    assert advice in text
+    own = {**FLEET, "inventory_hostname": "south", "cluster_primary": "east"}
+    for failed, more in (("gave up after 9 s (wait_timeout)", True), ("refused", False)):
+        said = templar(role, **own, ansible_failed_result={"msg": failed}).template(trust_as_template(text))
+        assert said.startswith(failed)
+        assert (words in said) is more

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.meshfleet.istio.plugins.filter.known_remotes import known_remotes
 from ansible_collections.meshfleet.istio.plugins.filter.remotes import remotes
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
 from ansible_collections.meshfleet.istio.plugins.module_utils.remote_secrets import (
@@ -127,6 +128,22 @@ def test_the_inventory_says_how_a_cluster_is_reached() -> None:
     assert remotes(["east", "west"], hostvars) == [
         {"name": "one", "context": "east", "kubeconfig": "/kube", "server": "https://one"},
         {"name": "west", "context": "aws"},
+    ]
+
+
+def test_how_clusters_are_reached_is_looked_up_once_and_without_credentials() -> None:
+    inline: dict[str, Any] = {"clusters": []}
+    hostvars: dict[str, dict[str, Any]] = {
+        "east": {"cluster_kubeconfig": "/kube", "cluster_name": "one"},
+        "west": {"cluster_kubeconfig": "/kube", "cluster_api_key": "secret"},
+        "south": {"cluster_kubeconfig": inline},
+    }
+    known = known_remotes(hostvars, hostvars)
+    assert known == {"east": {"name": "one", "context": "east", "kubeconfig": "/kube"}}
+    assert remotes(hostvars, {**hostvars, "east": {}}, ["east"], known) == [
+        {"name": "one", "context": "east", "kubeconfig": "/kube", "required": False},
+        {"name": "west", "context": "west", "kubeconfig": "/kube", "api_key": "secret"},
+        {"name": "south", "context": "south", "kubeconfig": inline},
     ]
 
 
