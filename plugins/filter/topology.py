@@ -69,7 +69,7 @@ _ROOTS = (
     "certificates_certificate_path",
     "certificates_root_transition",
 )
-"""Variables each of which says where the root comes from; see the role certificates."""
+"""Variables each of which says where the root comes from, whatever its value: that may be in a vault."""
 
 
 def _member(host: str, variables: Mapping[str, Any]) -> Member:
@@ -97,7 +97,7 @@ def _member(host: str, variables: Mapping[str, Any]) -> Member:
         exposed=boolean(variables.get("cross_cluster_gateway_expose_control_plane", True), strict=False),
         primary_address=said("install_primary_address"),
         telemetry=tuple(problems(wish(variables))),
-        rooted=said("topology_roots") == "elsewhere" or any(said(name) for name in _ROOTS),
+        rooted=said("topology_roots") == "elsewhere" or any(name in variables for name in _ROOTS),
     )
 
 
