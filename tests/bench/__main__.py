@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from tests.bench.cases import MANY, OURS, SINGLE, Contestant, Place, Task, manifests, nothing, play, repeated
+from tests.bench.cases import MANY, OURS, READERS, SINGLE, Contestant, Place, Task, manifests, nothing, play, repeated
 from tests.bench.delay import delayed
 from tests.bench.life import STEPS, WAYS, files
 from tests.bench.measure import Sample, Summary, measured, requests_of, summary
@@ -455,7 +455,38 @@ def analyzed(who: str, count: int, *more: str) -> Mapping[str, float]:
     return found
 
 
-PARTS = {"site": site, "many": many, "single": single, "life": life, "fleet": fleet, "checks": checks}
+READ = 5000
+
+
+def readers(bench: Bench) -> tuple[Table, list[Aim]]:
+    """What is there is read by one task or command, and nothing is written."""
+    place = bench.place("readers", READ)
+    turn(bench, MANY[0], place)()
+    empty = bench.place("readers-empty", 0)
+    alike = {one.name: bench.alike(place, f"reader-{index}") for index, one in enumerate(READERS)}
+    start = START[True]
+    ways = {one.name: turn(bench, one, alike[one.name]) for one in READERS}
+    found = rounds_of(bench, {start: empty_play(bench, empty, 1, True), **ways})
+    rows = [
+        (name, seconds(one.seconds), requests(one.requests), f"{one.mebibytes:.0f}" if one.mebibytes else "")
+        for name, one in found.items()
+    ]
+    notes = (
+        "Seconds are of the whole command. MiB is the largest process: Ansible's worker, that holds the objects, or its"
+        " main process, that gets what the task returns. mesh_info counts the objects and reads none of them."
+    )
+    return Table(f"Reading {READ:,} VirtualServices", notes, ("way", "seconds", "requests", "MiB"), rows), []
+
+
+PARTS = {
+    "site": site,
+    "many": many,
+    "single": single,
+    "life": life,
+    "fleet": fleet,
+    "checks": checks,
+    "readers": readers,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

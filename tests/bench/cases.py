@@ -109,6 +109,25 @@ MANY = (
 """One task or command with all the objects, none of them changed."""
 
 
+def read(module: str, **options: Any) -> Callable[[Place], list[Task]]:
+    return lambda place: [{f"meshfleet.istio.{module}": {**place.cluster, **options}}]
+
+
+def kubectl_get(place: Place) -> list[str]:
+    where = [f"--kubeconfig={place.kubeconfig}", f"--context={place.context}"]
+    return [str(place.kubectl), *where, "get", "virtualservices", "--all-namespaces", "-o", "json"]
+
+
+ROUTES = {"kinds": ["VirtualService"]}
+READERS = (
+    Contestant("resource_info, a query", OURS, tasks=read("resource_info", **ROUTES, query="length(@)")),
+    Contestant("resource_info, whole objects", OURS, tasks=read("resource_info", **ROUTES)),
+    Contestant("mesh_info", OURS, tasks=read("mesh_info")),
+    Contestant("kubectl get -o json", "kubectl/", command=kubectl_get),
+)
+"""Readers of a cluster with many objects."""
+
+
 def repeated(tasks: list[Task], times: int) -> list[Task]:
     return [task for _number in range(times) for task in tasks]
 
