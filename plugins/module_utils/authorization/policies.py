@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -23,6 +23,7 @@ ACTIONS = (CUSTOM, AUDIT, DENY, ALLOW)
 DRY_RUN = "istio.io/dry-run"
 GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 _WAYPOINT = ("gateway.istio.io/managed", "istio.io-mesh-controller")
+_OF_GATEWAYS = (GATEWAY_NAME, _WAYPOINT[0])
 _DATAPLANE = "istio.io/dataplane-mode"
 _REDIRECTION = "ambient.istio.io/redirection"
 _TRUE = ("1", "t", "T", "TRUE", "true", "True")
@@ -127,16 +128,25 @@ class Policies:
         self.domains = tuple(dict.fromkeys((snapshot.trust_domain, *snapshot.mesh["trustDomainAliases"].texts)))
         self.policies = [Policy(one, self.domains) for one in snapshot.of("AuthorizationPolicy")]
         self._authorization = _Selected(self.policies)
+        self._selected = {item for one in self.policies for item in selector(one.resource).items()}
+        self._of: dict[tuple[str, frozenset[tuple[str, str]]], Mapping[str, list[Policy]]] = {}
         self._requests = _Selected(Authentication(one) for one in snapshot.of("RequestAuthentication"))
         self._peers = _Selected(Authentication(one) for one in snapshot.of("PeerAuthentication"))
 
-    def of(self, workload: Workload) -> dict[str, list[Policy]]:
-        """The AuthorizationPolicies of a workload by their action, in istiod's order."""
-        found: dict[str, list[Policy]] = {action: [] for action in ACTIONS}
-        for policy in self._authorization.each(workload, self.root_namespace):
-            if policy.action in found:
-                found[policy.action].append(policy)
-        return found
+    def of(self, workload: Workload) -> Mapping[str, list[Policy]]:
+        """The AuthorizationPolicies of a workload by their action, in istiod's order.
+
+        Workloads of a namespace that no policy tells apart have one and the same mapping.
+        """
+        told = (item for item in workload.labels.items() if item in self._selected or item[0] in _OF_GATEWAYS)
+        key = workload.namespace, frozenset(told)
+        if key not in self._of:
+            found: dict[str, list[Policy]] = {action: [] for action in ACTIONS}
+            for policy in self._authorization.each(workload, self.root_namespace):
+                if policy.action in found:
+                    found[policy.action].append(policy)
+            self._of[key] = found
+        return self._of[key]
 
     def unmodelled(self, workload: Workload) -> str:
         """Why nothing can be said of a workload, empty where it is a sidecar or a gateway."""
@@ -283,9 +293,15 @@ def is_gateway(snapshot: Snapshot, labels: Mapping[str, str]) -> bool:
     """Whether pods with the labels are a gateway: of the Gateway API, or selected by a Gateway."""
     if GATEWAY_NAME in labels:
         return True
-    return any(wanted <= labels.items() for wanted in snapshot.once(_gateway_selectors))
+    selectors = snapshot.once(_gateway_selectors)
+    return any(wanted <= labels.items() for item in labels.items() for wanted in selectors.get(item, ()))
 
 
-def _gateway_selectors(snapshot: Snapshot) -> Sequence[frozenset[tuple[str, str]]]:
-    found = (frozenset(one.spec["selector"].labels.items()) for one in snapshot.of("Gateway"))
-    return [one for one in dict.fromkeys(found) if one]
+def _gateway_selectors(snapshot: Snapshot) -> Mapping[tuple[str, str], set[frozenset[tuple[str, str]]]]:
+    """The selectors of Gateways by one of their labels."""
+    found: dict[tuple[str, str], set[frozenset[tuple[str, str]]]] = defaultdict(set)
+    for one in snapshot.of("Gateway"):
+        wanted = frozenset(one.spec["selector"].labels.items())
+        if wanted:
+            found[min(wanted)].add(wanted)
+    return found

@@ -240,10 +240,9 @@ def _by_policies(snapshot: Snapshot) -> list[tuple[Workload, Mapping[str, list[P
             continue
         known.add(labels)
         found = mesh.of(workload)
-        names = tuple(id(policy) for policies_of in found.values() for policy in policies_of)
         said = tuple(id(one) for one in mesh.authentications(workload))
-        if names:
-            seen.setdefault((workload.namespace, workload.gateway, names, said), (workload, found))
+        if any(found.values()):
+            seen.setdefault((workload.namespace, workload.gateway, id(found), said), (workload, found))
     return list(seen.values())
 
 
@@ -275,6 +274,7 @@ def http_on_tcp(snapshot: Snapshot) -> Iterator[Hit]:
     """
     if not snapshot.knows("Service"):
         return
+    mesh = snapshot.once(policies)
     told: set[tuple[object, int]] = set()
     for service in snapshot.of("Service"):
         wanted = service.spec["selector"].labels
@@ -285,15 +285,18 @@ def http_on_tcp(snapshot: Snapshot) -> Iterator[Hit]:
             continue
         for node in service.spec["ports"].each():
             for port in targets_of(snapshot, service, workload, node):
-                if protocol_at(snapshot, workload, port) is Protocol.TCP:
-                    for policy, rule, message in _on_tcp(snapshot, workload, port):
-                        if (policy.resource.identity, port) not in told:
-                            told.add((policy.resource.identity, port))
-                            yield Hit(policy.resource, rule, f"port {port} of {service} is TCP: {message}")
+                # Workloads with the same policies have one mapping of them.
+                found = mesh.of(workload)
+                if (id(found), port) in told or protocol_at(snapshot, workload, port) is not Protocol.TCP:
+                    continue
+                told.add((id(found), port))
+                for policy, rule, message in _on_tcp(found, port):
+                    if (policy.resource.identity, port) not in told:
+                        told.add((policy.resource.identity, port))
+                        yield Hit(policy.resource, rule, f"port {port} of {service} is TCP: {message}")
 
 
-def _on_tcp(snapshot: Snapshot, workload: Workload, port: int) -> Iterator[tuple[Policy, Node, str]]:
-    found = snapshot.once(policies).of(workload)
+def _on_tcp(found: Mapping[str, list[Policy]], port: int) -> Iterator[tuple[Policy, Node, str]]:
     allowing = [one for one in found[ALLOW] if not one.dry_run]
     if allowing and not any(_may_match(rule, port) for one in allowing for _number, rule in one.rules(Protocol.TCP)):
         for policy in allowing:
@@ -365,44 +368,89 @@ def _on_tokens(rule: Node) -> Iterator[Node]:
     reference="https://istio.io/latest/docs/concepts/security/#implicit-enablement",
 )
 def shadowed(snapshot: Snapshot) -> Iterator[Hit]:
-    """A policy decides nothing beside another one for the same pods that is for every request, or that has its rules.
+    """A policy decides nothing beside one for the same pods, or more, that is for every request, or that has its rules.
 
     A DENY policy with an empty rule denies whatever ALLOW policies say, and beside an ALLOW policy with an empty rule
     no other ALLOW policy matters.
     """
-    mesh = snapshot.once(policies)
-    by_scope: dict[tuple[str, frozenset[tuple[str, str]]], list[Policy]] = defaultdict(list)
-    for policy in mesh.policies:
+    scopes = _scopes(snapshot)
+    for scope in scopes:
+        around = scopes.around(scope)
+        for policy in scope.own:
+            yield from _pointless(policy, [*around, scope])
+
+
+class _Scope:
+    """The policies of a namespace with the same selector."""
+
+    def __init__(self, namespace: str, labels: frozenset[tuple[str, str]]) -> None:
+        self.namespace = namespace
+        self.labels = labels
+        self.own: list[Policy] = []
+        self.total: dict[str, Policy] = {}
+        self.rules: dict[tuple[str, str], Policy] = {}
+
+    def add(self, policy: Policy) -> None:
+        self.own.append(policy)
+        if any(not rule.keys for _number, rule in policy.rules(Protocol.HTTP)):
+            self.total.setdefault(policy.action, policy)
+        for node in policy.nodes:
+            self.rules.setdefault((policy.action, _canonical(node)), policy)
+
+
+class _Scopes:
+    """All scopes, found by what is around them."""
+
+    def __init__(self, root_namespace: str) -> None:
+        self._root = root_namespace
+        self._all: dict[tuple[str, frozenset[tuple[str, str]]], _Scope] = {}
+        self._by_label: dict[tuple[str, tuple[str, str] | None], list[_Scope]] = defaultdict(list)
+
+    def __iter__(self) -> Iterator[_Scope]:
+        return iter(self._all.values())
+
+    def of(self, namespace: str, labels: frozenset[tuple[str, str]]) -> _Scope:
+        found = self._all.get((namespace, labels))
+        if found is None:
+            found = self._all[namespace, labels] = _Scope(namespace, labels)
+            self._by_label[namespace, min(labels, default=None)].append(found)
+        return found
+
+    def around(self, scope: _Scope) -> list[_Scope]:
+        """The scopes that take all the pods of this one, the widest first."""
+        found = [
+            one
+            for namespace in dict.fromkeys((self._root, scope.namespace))
+            for item in (None, *scope.labels)
+            for one in self._by_label.get((namespace, item), ())
+            if one is not scope and one.labels <= scope.labels
+        ]
+        return sorted(found, key=lambda one: (one.namespace != self._root, len(one.labels)))
+
+
+def _scopes(snapshot: Snapshot) -> _Scopes:
+    found = _Scopes(snapshot.root_namespace)
+    for policy in snapshot.once(policies).policies:
         targeted = policy.resource.spec["targetRefs"] or policy.resource.spec["targetRef"]
         if policy.action in (ALLOW, DENY) and not policy.dry_run and not targeted:
-            by_scope[policy.resource.namespace, frozenset(selector(policy.resource).items())].append(policy)
-    everywhere = by_scope.get((snapshot.root_namespace, frozenset()), [])
-    for (namespace, labels), own in by_scope.items():
-        wide = by_scope.get((namespace, frozenset()), []) if labels else []
-        around = [*(everywhere if everywhere is not own else []), *wide]
-        yield from _shadowed(own, around)
+            found.of(policy.resource.namespace, frozenset(selector(policy.resource).items())).add(policy)
+    return found
 
 
-def _shadowed(own: Sequence[Policy], around: Sequence[Policy]) -> Iterator[Hit]:
-    total = {action: next((one for one in (*around, *own) if _for_all(one, action)), None) for action in (ALLOW, DENY)}
-    rules: dict[tuple[str, str], Policy] = {}
-    for policy in (*around, *own):
-        for node in policy.nodes:
-            rules.setdefault((policy.action, _canonical(node)), policy)
-    for policy in own:
-        denying, same = total[DENY], total[policy.action]
-        if denying and denying is not policy and (policy.action == DENY or policy.nodes):
-            yield Hit(policy.resource, "spec.rules", f"{denying} denies every request to its pods")
-        elif policy.action == ALLOW and same and same is not policy:
-            yield Hit(policy.resource, "spec.rules", f"{same} allows every request to its pods")
-        elif policy.nodes:
-            others = [rules[policy.action, _canonical(node)] for node in policy.nodes]
-            if all(other is not policy for other in others):
-                yield Hit(policy.resource, "spec.rules", f"{others[0]} has the same rules for its pods")
-
-
-def _for_all(policy: Policy, action: str) -> bool:
-    return policy.action == action and any(not rule.keys for _number, rule in policy.rules(Protocol.HTTP))
+def _pointless(policy: Policy, scopes: Sequence[_Scope]) -> Iterator[Hit]:
+    """What the scopes of a policy, its own the last of them, say that makes it pointless."""
+    denying, same = (
+        next((one.total[action] for one in scopes if action in one.total), None) for action in (DENY, policy.action)
+    )
+    if denying and denying is not policy and (policy.action == DENY or policy.nodes):
+        yield Hit(policy.resource, "spec.rules", f"{denying} denies every request to its pods")
+    elif policy.action == ALLOW and same and same is not policy:
+        yield Hit(policy.resource, "spec.rules", f"{same} allows every request to its pods")
+    elif policy.nodes:
+        keys = ((policy.action, _canonical(node)) for node in policy.nodes)
+        others = [next(one.rules[key] for one in scopes if key in one.rules) for key in keys]
+        if all(other is not policy for other in others):
+            yield Hit(policy.resource, "spec.rules", f"{others[0]} has the same rules for its pods")
 
 
 def _canonical(node: Node) -> str:
