@@ -15,7 +15,7 @@ from ..authorization.paths import normalized
 from ..authorization.policies import Policies, Policy, policies, selector, workload_of
 from ..authorization.ports import protocol_at, targets_of
 from ..authorization.request import Protocol, Request, Workload
-from ..authorization.rules import ALLOW, DENY, Rule, negative
+from ..authorization.rules import ALLOW, AUDIT, DENY, Rule, negative
 from ..findings import Severity
 from .check import Hit, check
 from .node import Node, Resource
@@ -484,6 +484,40 @@ def paths(snapshot: Snapshot) -> Iterator[Hit]:
                 yield Hit(policy, node, f"a request for {text} comes as {normalized(text, how)}")
 
 
+@check(
+    "MF0320",
+    Severity.WARNING,
+    "Host that a port in the request gets past",
+    remedy="name the host with any port, too: shop.example.com and shop.example.com:*",
+    reference="https://istio.io/latest/docs/ops/best-practices/security/#writing-host-match-policies",
+)
+def ports_of_hosts(snapshot: Snapshot) -> Iterator[Hit]:
+    """`hosts` are compared with the whole Host header, and a client may write a port there: shop.example.com:443.
+
+    Routes take such requests all the same, so that a DENY or CUSTOM rule for the host alone misses them, and an ALLOW
+    rule with `notHosts` lets them in. A host that begins with `*` ends before the port, too.
+    """
+    for policy in snapshot.of("AuthorizationPolicy"):
+        field = negative("hosts") if policy.spec["action"].text in ("", ALLOW) else "hosts"
+        if policy.spec["action"].text == AUDIT:
+            continue
+        for rule in policy.spec["rules"].each():
+            for one in rule["to"].each():
+                yield from _without_port(policy, one["operation"][field])
+
+
+def _without_port(policy: Resource, hosts: Node) -> Iterator[Hit]:
+    given = hosts.texts
+    for node in hosts.each():
+        text = node.text
+        if not text or text.endswith("*") or ":" in text:
+            continue
+        if not any(f"{text}:1".startswith(other.removesuffix("*")) for other in given if other.endswith("*")):
+            remedy = f"add {text}:443 and whatever ports clients may write" if text.startswith("*") else ""
+            written = f"{text.replace('*', 'a')}:443"
+            yield Hit(policy, node, f"a request with the host {written} gets past {text}", remedy)
+
+
 CHECKS = (
     scheme,
     foreign_domain,
@@ -494,4 +528,5 @@ CHECKS = (
     no_tokens,
     shadowed,
     paths,
+    ports_of_hosts,
 )
