@@ -18,6 +18,7 @@ from .servers import (
     Binding,
     Server,
     bindings,
+    bound,
     exposing,
     homes,
     proxies,
@@ -343,26 +344,27 @@ def servers_in_conflict(snapshot: Snapshot) -> Iterator[Hit]:
     """All Gateways for the same pods are merged, the oldest first; a server that does not fit is dropped.
 
     A port is either TLS or plain text, and plain text is either HTTP or one TCP server. TLS servers on one port are
-    told apart by their hosts, so no host may be there twice, whichever namespaces its routes may come from. istioctl
-    (IST0145) compares hosts of different Gateways as they are written, HTTP ones too, which are merged without harm,
-    and does not say which of the two is dropped.
+    told apart by their hosts, so no host may be there twice, whichever namespaces its routes may come from. Two ports
+    of the gateway's Service that lead to one port of its pods are one here. istioctl (IST0145) compares hosts of
+    different Gateways as they are written, HTTP ones too, which are merged without harm, and does not say which of the
+    two is dropped.
     """
     told: set[tuple[Identity, str]] = set()
     for group in sharing(snapshot):
         first: dict[tuple[int, str], Server] = {}
         by_host: dict[tuple[int, str, str], Server] = {}
         for server in (server for gateway in sorted(group, key=lambda one: one.age) for server in servers(gateway)):
-            if server.port is None:
+            port = bound(snapshot, server)
+            if port is None:
                 continue
-            place = (server.port, server.node["bind"].text)
+            place = (port, server.node["bind"].text)
+            where = f"port {port}" if port == server.port else f"port {port} of the pods, to which {server.port} leads,"
             other = first.setdefault(place, server)
             problem = ""
             if other.plain != server.plain or (
                 server.plain and other is not server and "tcp" in (other.takes, server.takes)
             ):
-                problem = (
-                    f"cannot share port {server.port} with {other}: {other.protocol} there, {server.protocol} here"
-                )
+                problem = f"cannot share {where} with {other}: {other.protocol} there, {server.protocol} here"
             elif not server.plain:
                 hosts = {host for _namespace, host in server.hosts}
                 host = next((host for host in sorted(hosts) if (*place, host) in by_host), None)
@@ -370,7 +372,7 @@ def servers_in_conflict(snapshot: Snapshot) -> Iterator[Hit]:
                     by_host.update(((*place, one), server) for one in hosts)
                 else:
                     other = by_host[*place, host]
-                    problem = f"is dropped: {other} serves {host} by TLS on port {server.port} already"
+                    problem = f"is dropped: {other} serves {host} by TLS on {where} already"
             key = (server.gateway.identity, server.node.path)
             if problem and key not in told:
                 told.add(key)

@@ -9,6 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from ..authorization.ports import targets_of
+from ..authorization.request import Workload
 from .node import Node, Resource
 from .snapshot import MESH_GATEWAY, HostIndex, Snapshot, template_labels
 
@@ -146,6 +148,36 @@ def exposing(snapshot: Snapshot, gateway: Resource) -> list[Resource]:
             seen.add(key)
             found.update((one.identity, one) for one in snapshot.services(proxy.namespace, labels))
     return list(found.values())
+
+
+_UNTRANSLATED = "experimental.istio.io/disable-gateway-port-translation"
+
+
+def bound(snapshot: Snapshot, server: Server) -> int | None:
+    """The port of the gateway's pods at which a server listens.
+
+    A server names a port of the gateway's Service, and listens where that leads to; without such a port of a Service it
+    listens at the number as it is.
+    """
+    selector = frozenset(server.gateway.spec["selector"].labels.items())
+    return snapshot.once(_targets).get(selector, {}).get(server.port, server.port)
+
+
+def _targets(snapshot: Snapshot) -> Mapping[frozenset[tuple[str, str]], Mapping[int | None, int]]:
+    found: dict[frozenset[tuple[str, str]], dict[int | None, int]] = {}
+    for gateway in snapshot.of("Gateway"):
+        selector = frozenset(gateway.spec["selector"].labels.items())
+        if selector not in found:
+            found[selector] = {}
+            services = (one for one in exposing(snapshot, gateway) if _UNTRANSLATED not in one.labels)
+            for service in sorted(services, key=lambda one: one.age):
+                workload = Workload(service.namespace, service.spec["selector"].labels, True)
+                for port in service.spec["ports"].each():
+                    number = port["port"].number
+                    for target in targets_of(snapshot, service, workload, port):
+                        if isinstance(number, int):
+                            found[selector].setdefault(number, target)
+    return found
 
 
 def sharing(snapshot: Snapshot) -> list[list[Resource]]:
