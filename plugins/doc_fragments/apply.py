@@ -28,6 +28,15 @@ options:
       - How many requests may be under way to the cluster at a time. Few objects take fewer.
     type: int
     default: 32
+  dry_run_first:
+    description:
+      - Whether the API server is asked about every write before the first one, so that a refusal leaves nothing half
+        applied.
+      - With V(false), each object costs one request instead of two. What is refused is told after the other objects of
+        its rank are written, and a rerun goes on from there. For many objects that passed these tests elsewhere.
+      - Check mode and O(analyze) ask in any case.
+    type: bool
+    default: true
   analyze:
     description:
       - Whether the checks of M(meshfleet.istio.analyze) look at the cluster as it would be, before the first write and

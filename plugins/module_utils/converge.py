@@ -18,7 +18,7 @@ from .readiness import unready, waits
 from .report import row, summary
 from .schema import schema
 from .takeover import taken_over
-from .verify import delete, verified, verified_late
+from .verify import applied, delete, refuse, verified, verified_late
 from .wait import Deadline, Progress, Target, deadline, finalizers, wait_gone, wait_ready
 from .wait_for import Condition
 
@@ -59,7 +59,7 @@ class Pace(NamedTuple):
     """C(check) writes nothing; C(wait) is the bound in seconds on waiting for readiness, None for not waiting.
 
     C(wanted) must become true of each object that is wished for. C(gate) looks at the verified plan before the first
-    write: it returns warnings, or raises MeshError.
+    write: it returns warnings, or raises MeshError. Without C(trial), and without C(check), nothing is verified.
     """
 
     check: bool
@@ -67,6 +67,7 @@ class Pace(NamedTuple):
     progress: Progress
     wanted: Condition | None = None
     gate: Callable[[Sequence[Action]], list[str]] = lambda _actions: []
+    trial: bool = True
 
 
 def converge(cluster: Cluster, wish: Wish, pace: Pace) -> Outcome:
@@ -78,8 +79,12 @@ def converge(cluster: Cluster, wish: Wish, pace: Pace) -> Outcome:
         if (key := kind_key(manifest)) in unserved
     ]
     actions, warnings = _planned(cluster, wish, kinds)
-    actions, deferred, said = verified(cluster, actions, pace.check, refusals)
-    warnings += said + pace.gate(actions)
+    deferred: set[Identity] = set()
+    if pace.trial or pace.check:
+        actions, deferred, said = verified(cluster, actions, pace.check, refusals)
+        warnings += said + pace.gate(actions)
+    else:
+        refuse(refusals)
     if not pace.check:
         actions, said = _applied(cluster, actions, deferred, pace)
         warnings += said
@@ -234,8 +239,7 @@ def _write(cluster: Cluster, action: Action) -> tuple[Action, tuple[str, ...], s
             return action._replace(after=gone.body), gone.warnings, ""
         if action.taken:
             _take_over(cluster, action)
-        desired = action.desired or {}
-        answer = cluster.apply(action.kind, desired, dry_run=False, force=action.force, manager=action.manager)
+        action, answer = applied(cluster, action, dry_run=False)
     except ApiError as error:
         return action, (), messages.refusal(key, action.kind, error, lambda kind: schema(cluster, kind))
     except NotSent as error:

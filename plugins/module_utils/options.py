@@ -61,6 +61,7 @@ _APPLY: Spec = {
     "force_conflicts": {"type": "bool", "default": False},
     "take_ownership": {"type": "bool", "default": False},
     "concurrency": {"type": "int", "default": 32},
+    "dry_run_first": {"type": "bool", "default": True},
     "analyze": {"type": "str", "choices": ["off", "warn", "enforce"], "default": "off"},
     "root_namespace": {"type": "str", "default": "istio-system"},
 }

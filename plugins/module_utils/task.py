@@ -52,7 +52,9 @@ def converged(task: Task, wish: Wish, cluster: Cluster | None = None) -> Result:
     wanted = asked(task.params, wish.present)
     cluster = cluster_of(task) if cluster is None else cluster
     pace = Pace(task.check, until, lambda message: task.progress(f"{name}: {message}"), wanted)
-    if task.params["analyze"] != "off":
+    if task.params["analyze"] == "off":
+        pace = pace._replace(trial=task.params["dry_run_first"])
+    else:
         # Nobody else pays for importing the checks.
         from .gate import gate
 

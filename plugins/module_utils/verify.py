@@ -41,7 +41,7 @@ def verified(
         *refusable(cluster, [action for action in actions if action.verb is Verb.DELETE]),
     ]
     verdicts = each(cluster, lambda action: _verdict(cluster, action, coming, check), tried)
-    _raise([*(verdict.refusal for verdict in verdicts if verdict.refusal), *refusals])
+    refuse([*(verdict.refusal for verdict in verdicts if verdict.refusal), *refusals])
     settled = {verdict.action.identity: verdict for verdict in verdicts}
     result = [settled[action.identity].action if action.identity in settled else action for action in actions]
     deferred = {key: verdict.deferred for key, verdict in settled.items() if verdict.deferred}
@@ -84,15 +84,12 @@ class _Coming(NamedTuple):
 
 
 def _verdict(cluster: Cluster, action: Action, coming: _Coming, check: bool) -> Verdict:
-    desired = action.desired or {}
     try:
         if action.verb is Verb.DELETE:
             delete(cluster, action, dry_run=True)
             return Verdict(action)
-        answer = cluster.apply(action.kind, desired, dry_run=True, force=action.force, manager=action.manager)
+        action, answer = applied(cluster, action, dry_run=True)
     except ApiError as error:
-        if _yielding(action, error):
-            return _verdict(cluster, action._replace(force=True), coming, check)
         key = action.identity
         # In check mode an earlier task of the same run would have created what is missing.
         if error.missing_namespace and (check or key.namespace in coming.namespaces):
@@ -111,6 +108,21 @@ def _verdict(cluster: Cluster, action: Action, coming: _Coming, check: bool) -> 
     return Verdict(settled, warnings=tuple(f"{action.identity}: {text}" for text in answer.warnings))
 
 
+def applied(cluster: Cluster, action: Action, *, dry_run: bool) -> tuple[Action, Answer]:
+    """The apply of the action's object, forced where the owners of fields in conflict have no say. Raises MeshError."""
+
+    def tried(one: Action) -> Answer:
+        return cluster.apply(one.kind, one.desired or {}, dry_run=dry_run, force=one.force, manager=one.manager)
+
+    try:
+        return action, tried(action)
+    except ApiError as error:
+        if not _yielding(action, error):
+            raise
+    forced = action._replace(force=True)
+    return forced, tried(forced)
+
+
 def _yielding(action: Action, error: ApiError) -> bool:
     """Whether those who own the fields in conflict have no say: whoever is taken over, and in an object that we manage
     already also a change by hand, which is put back and not fought over.
@@ -121,7 +133,8 @@ def _yielding(action: Action, error: ApiError) -> bool:
     return not action.force and bool(owners) and without_say.issuperset(owners)
 
 
-def _raise(refusals: Sequence[str]) -> None:
+def refuse(refusals: Sequence[str]) -> None:
+    """Raises MeshError with all of them, if there are any."""
     if refusals:
         text = "\n".join(refusals)
         raise MeshError(f"{text if text.endswith(('.', '?')) else text + '.'} Nothing was applied.")

@@ -30,6 +30,11 @@ def _ours(place: Place, file: Path, present: bool) -> Task:
     return {"meshfleet.istio.resources": {**place.cluster, "src": [str(file)], "state": _state(present)}}
 
 
+def _at_once(place: Place, file: Path, present: bool) -> Task:
+    name, options = next(iter(_ours(place, file, present).items()))
+    return {name: {**options, "dry_run_first": False}}
+
+
 def _core(place: Place, file: Path, present: bool) -> Task:
     return {"kubernetes.core.k8s": {**place.cluster, "src": str(file), "state": _state(present)}}
 
@@ -43,6 +48,7 @@ def _kubectl(place: Place, file: Path, present: bool) -> list[str]:
 
 WAYS = (
     Way("meshfleet.istio.resources", OURS, task=_ours),
+    Way("meshfleet.istio.resources, dry_run_first: false", OURS, task=_at_once),
     Way("kubernetes.core.k8s", CORE, own_ansible=False, task=_core),
     Way("kubectl apply --server-side", "kubectl/", command=_kubectl),
 )

@@ -174,6 +174,27 @@ def test_many_deletions_are_tried_only_where_somebody_judges_them(fleet: Fleet) 
     }
 
 
+def test_without_dry_runs_each_write_is_one_request(fleet: Fleet) -> None:
+    both = [
+        config_map(NAMESPACE, "at-once", a="1"),
+        deployment("at-once", resources={"requests": {"memory": "2048Mi"}}),
+    ]
+    ear = listen(fleet.lab)
+    applied, deleted = (
+        fleet.play(
+            *(task("resources", definition=both, dry_run_first=False, state=state) for state in ("present", "absent"))
+        )
+        .ok()
+        .ours("east")
+    )
+    assert set(applied.actions.values()) == {"created"}
+    assert set(deleted.actions.values()) == {"deleted"}
+    asked = Counter((event.verb, event.resource, event.dry_run) for event in ear.written("east"))
+    assert asked == {
+        (verb, resource, False): 1 for verb in ("patch", "delete") for resource in ("configmaps", "deployments")
+    }
+
+
 def test_fields_of_another_manager_are_left_alone_until_forced(fleet: Fleet) -> None:
     ours = config_map(NAMESPACE, "shared", both="ours", ours="ours")
     fleet.resources(ours).ok()

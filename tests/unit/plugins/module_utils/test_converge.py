@@ -18,6 +18,7 @@ Words: TypeAlias = list[str]
 
 CHECK = Pace(True, None, lambda _message: None)
 WRITE = Pace(False, None, lambda _message: None)
+AT_ONCE = WRITE._replace(trial=False)
 
 
 def config(name: str, value: str = "1", namespace: str = "apps") -> Manifest:
@@ -49,6 +50,7 @@ class Server:
     holds: list[Manifest] = field(default_factory=list)
     refuses: dict[str, ApiError] = field(default_factory=dict)
     spares_dry_runs: bool = False
+    answers: dict[str, Manifest] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     bounds: Bounds = field(default_factory=lambda: Bounds(connections=1))
 
@@ -63,7 +65,7 @@ class Server:
         self.asked.append(f"{'try' if dry_run else 'apply'} {name}{' by force' if force else ''}")
         if name in self.refuses and not force and not (dry_run and self.spares_dry_runs):
             raise self.refuses[name]
-        return Answer(stored(manifest), (f"{name} is old",))
+        return Answer(self.answers.get(name) or stored(manifest), (f"{name} is old",))
 
     def delete(
         self, _kind: Kind, _namespace: str, name: str, *, uid: str | None, propagation: str, dry_run: bool = False
@@ -160,6 +162,34 @@ def test_what_we_never_managed_is_not_taken_from_a_hand() -> None:
     with pytest.raises(MeshError, match=r"data\.a is owned by kubectl-edit"):
         run(server, Wish([config("a")]))
     assert server.writes == []
+
+
+def test_without_a_trial_each_write_is_one_request() -> None:
+    server = Server([stored(config("b", "old")), stored(config("c"))], {"b": conflict("kubectl-edit")})
+    assert run(server, Wish([config("a"), config("b"), config("c")]), AT_ONCE)[:2] == (
+        True,
+        ["a created", "b updated", "c unchanged"],
+    )
+    assert sorted(server.asked) == ["apply a", "apply b", "apply b by force"]
+
+
+def test_without_a_trial_a_doubt_that_the_server_does_not_share_is_no_change() -> None:
+    live = stored(config("a"))
+    server = Server([live], answers={"a": live})
+    assert run(server, Wish([{**config("a"), "spec": {}}]), AT_ONCE)[:2] == (False, ["a unchanged"])
+
+
+def test_without_a_trial_a_refusal_leaves_the_rest_of_the_rank_written() -> None:
+    server = Server(refuses={"a": ApiError(400, "BadRequest", "a is bad")})
+    with pytest.raises(PartlyApplied, match=r"ConfigMap apps/a: a is bad\. Done so far: 1 created\."):
+        run(server, Wish([config("a"), config("b")]), AT_ONCE)
+    assert server.asked == ["apply a", "apply b"]
+
+
+def test_check_mode_tries_in_any_case() -> None:
+    server = Server()
+    run(server, Wish([config("a")]), CHECK._replace(trial=False))
+    assert server.asked == ["try a"]
 
 
 def test_force_takes_over_at_once() -> None:
