@@ -94,7 +94,7 @@ def test_life_of_objects(fleet: Fleet) -> None:
 
 def test_check_mode_says_what_it_could_not_validate(fleet: Fleet) -> None:
     unborn = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "resources-unborn"}}
-    wrong = {**config_map("resources-unborn", "a"), "dada": {"b": "c"}}
+    wrong = {**config_map("resources-unborn", "a"), "data": {"not a key": "c"}}
     checked = fleet.resources([unborn, wrong], arguments=("--check",)).ok().only()
     assert checked.data["warnings"] == [
         "not validated in check mode, since their namespace does not exist yet: ConfigMap resources-unborn/a; what the "
