@@ -85,7 +85,7 @@ EXAMPLES = r"""
   meshfleet.istio.resource_info:
     kinds: [AuthorizationPolicy]
     query: >-
-      [?(!spec.action || spec.action == 'ALLOW') && spec.rules[?!from]]
+      [?(spec.action || 'ALLOW') == 'ALLOW' && spec.rules[?!from]]
       .{namespace: metadata.namespace, name: metadata.name}
   register: open_policies
 
