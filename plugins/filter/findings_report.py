@@ -29,6 +29,16 @@ options:
     type: list
     elements: str
     default: []
+  suppressed:
+    description: What is suppressed, each with C(reason). The text ends with it.
+    type: list
+    elements: dict
+    default: []
+  notes:
+    description: Sentences that the text ends with.
+    type: list
+    elements: str
+    default: []
   checks:
     description: Titles of all that was checked, by code, so that JUnit has a case for each check of each cluster.
     type: dict
@@ -65,11 +75,14 @@ def findings_report(
     format: str = "text",
     clusters: Sequence[str] = (),
     checks: Mapping[str, str] | None = None,
+    suppressed: Iterable[Mapping[str, Any]] = (),
+    notes: Iterable[str] = (),
 ) -> str:
     """The findings in a format of FORMATS. Raises AnsibleFilterError for another one."""
     found = ordered(finding_of(row) for row in rows)
     if format == "text":
-        return "\n".join(part for part in (listed(found), summary(found)) if part)
+        covered = [f"suppressed {_suppressed(row)}" for row in suppressed]
+        return "\n".join(part for part in (listed(found), summary(found), *dict.fromkeys((*covered, *notes))) if part)
     if format == "json":
         return json.dumps([one.row() for one in found], indent=2) + "\n"
     if format == "sarif":
@@ -77,6 +90,11 @@ def findings_report(
     if format == "junit":
         return junit(found, [str(cluster) for cluster in clusters], checks or {})
     raise AnsibleFilterError(f"findings_report knows no format {format}; use text, json, sarif or junit")
+
+
+def _suppressed(row: Mapping[str, Any]) -> str:
+    where = f"{row['object']} {row['path']}".strip()
+    return f"{row['code']} {row['cluster']}: {where} ({row['reason']})"
 
 
 class FilterModule:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .checks import catalogue
@@ -10,7 +10,7 @@ from .checks.digest import digest, packed
 from .checks.live import NOTHING, Reading, in_place, read
 from .collecting import uncollected
 from .errors import MeshError
-from .findings import Finding, listed, reaching, sifted, summary, suppressions
+from .findings import FLEET, ISTIO, listed, reaching, sifted, summary, suppressions
 from .istio_analysis import istios
 from .manifests import Manifest, parse
 from .plain_text import asked, becoming_strict
@@ -38,15 +38,16 @@ def analyze(task: Task) -> Result:
     if cluster and params["istio_analysis"]:
         theirs = istios(name, reading, cluster, params)
         found = [*catalogue.unrepeated(found, theirs), *theirs]
-    kept = sifted([one for one in found if _within(one, params.get("namespaces"))], suppressed)
-    unused = [f"the suppression of {one.code} for {one.object} covers nothing any more" for one in kept.unused]
-    warnings = [*catalogue.unchecked(), *_unread(reading), *unused]
+    kept = sifted(found, suppressed).shown(params.get("namespaces"))
+    idle = kept.idle(name, (FLEET,) if cluster and params["istio_analysis"] else (FLEET, ISTIO))
+    warnings = [*catalogue.unchecked(), *_unread(reading), *idle]
     bad = reaching(kept.kept, params["fail_on"])
     return {
         "changed": False,
+        "cluster": name,
         "msg": f"{name}: {summary(kept.kept)}" + (f"\n{listed(bad)}" if bad else ""),
         "findings": [one.row() for one in kept.kept],
-        "suppressed": [{**one.row(), "reason": cover.reason} for one, cover in kept.suppressed],
+        "suppressed": kept.rows(),
         **({"digest": packed(digest(snapshot))} if params["digest"] else {}),
         **({"warnings": warnings} if warnings else {}),
         **({"failed": True} if bad else {}),
@@ -68,9 +69,3 @@ def _unread(reading: Reading) -> list[str]:
         f"{', '.join(reading.forbidden)} may not be read: checks that need them say nothing (docs/permissions.md lists "
         f"the rights)"
     ]
-
-
-def _within(finding: Finding, namespaces: Collection[str] | None) -> bool:
-    """Whether the finding is about an object of the namespaces, or about one that is in none."""
-    namespace, slash, _name = finding.object.rpartition(" ")[2].rpartition("/")
-    return not namespaces or not slash or namespace in namespaces

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import IntEnum
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -21,6 +21,12 @@ class Severity(IntEnum):
     def __str__(self) -> str:
         return self.name.lower()
 
+
+FLEET = "MF06"
+"""Begins the codes of what is found by comparing clusters."""
+
+ISTIO = "IST"
+"""Begins the codes of what istioctl finds."""
 
 NEVER = "never"
 THRESHOLDS = (*(str(severity) for severity in reversed(Severity)), NEVER)
@@ -62,8 +68,16 @@ class Suppression(NamedTuple):
     cluster: str = "*"
 
     def covers(self, finding: Finding) -> bool:
-        pairs = ((finding.code, self.code), (finding.object, self.object), (finding.cluster, self.cluster))
-        return all(fnmatchcase(value, pattern) for value, pattern in pairs)
+        """A finding about several clusters is covered under the name of each of them."""
+        pairs = ((finding.code, self.code), (finding.object, self.object))
+        return all(fnmatchcase(value, pattern) for value, pattern in pairs) and any(
+            fnmatchcase(name, self.cluster) for name in (finding.cluster, *finding.cluster.split(", "))
+        )
+
+    @property
+    def of_the_fleet(self) -> bool:
+        """Whether it covers only what is found by comparing clusters."""
+        return self.code.startswith(FLEET)
 
 
 def suppressions(given: Iterable[Mapping[str, Any]]) -> list[Suppression]:
@@ -84,6 +98,34 @@ class Sifted(NamedTuple):
     suppressed: list[tuple[Finding, Suppression]]
     unused: list[Suppression]
 
+    def rows(self) -> list[dict[str, str]]:
+        """What is suppressed, each with the reason."""
+        return [{**one.row(), "reason": cover.reason} for one, cover in self.suppressed]
+
+    def shown(self, namespaces: Collection[str] | None) -> Sifted:
+        """The findings about these namespaces. What covers one of another is in use all the same."""
+        kept = [one for one in self.kept if within(one, namespaces)]
+        return self._replace(kept=kept, suppressed=[pair for pair in self.suppressed if within(pair[0], namespaces)])
+
+    def idle(self, cluster: str, not_looked_for: tuple[str, ...] = (FLEET,)) -> list[str]:
+        """A sentence for each suppression that is for this cluster and covers nothing.
+
+        Nothing is said of one whose code begins as what was not looked for.
+        """
+        return [
+            _covers_nothing(one)
+            for one in self.unused
+            if fnmatchcase(cluster, one.cluster) and not one.code.startswith(not_looked_for)
+        ]
+
+    def idle_in_fleet(self) -> list[str]:
+        """A sentence for each suppression of what is found between clusters that covers nothing."""
+        return [_covers_nothing(one) for one in self.unused if one.of_the_fleet]
+
+
+def _covers_nothing(one: Suppression) -> str:
+    return f"the suppression of {one.code} for {one.object} covers nothing any more"
+
 
 def sifted(findings: Iterable[Finding], given: Sequence[Suppression]) -> Sifted:
     kept: list[Finding] = []
@@ -101,6 +143,12 @@ def sifted(findings: Iterable[Finding], given: Sequence[Suppression]) -> Sifted:
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
     """Each finding once, the worst first, then by cluster, object, path and code."""
     return sorted(set(findings), key=lambda one: (-one.severity, one.cluster, one.object, one.path, one.code))
+
+
+def within(finding: Finding, namespaces: Collection[str] | None) -> bool:
+    """Whether the finding is about an object of the namespaces, or about one that is in none; all are without any."""
+    namespace, slash, _name = finding.object.rpartition(" ")[2].rpartition("/")
+    return not namespaces or not slash or namespace in namespaces
 
 
 def reaching(findings: Iterable[Finding], threshold: str) -> list[Finding]:

@@ -48,7 +48,10 @@ options:
     choices: [error, warning, info, never]
     default: error
   suppress:
-    description: Findings to live with. One that is not found any more is told in a warning.
+    description:
+      - Findings to live with. One that is not found any more is told in a warning.
+      - One whose O(suppress[].cluster) is another cluster, or whose code is one of the fleet (C(MF06)), is not missed
+        here.
     type: list
     elements: dict
     suboptions:
@@ -145,6 +148,11 @@ msg:
   type: str
   returned: always
   sample: "east: 1 error, 2 warnings"
+cluster:
+  description: What the cluster is called in the findings.
+  type: str
+  returned: success, or when findings made the task fail
+  sample: east
 findings:
   description: What was found and not suppressed, the worst first.
   type: list

@@ -10,6 +10,8 @@ import pytest
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError
 from ansible_collections.meshfleet.istio.plugins.module_utils.finding_files import junit, sarif
 from ansible_collections.meshfleet.istio.plugins.module_utils.findings import (
+    FLEET,
+    ISTIO,
     NEVER,
     Finding,
     Severity,
@@ -56,6 +58,29 @@ def test_suppressions_cover_by_pattern_and_tell_when_they_cover_nothing() -> Non
     assert result.kept == [ERROR, WARNING]
     assert result.suppressed == [(INFO, given[0])]
     assert result.unused == [given[1]]
+
+
+def test_a_finding_about_several_clusters_is_covered_under_each_name() -> None:
+    between = ERROR._replace(code="MF0608", cluster="east, west")
+    for cluster, covered in (("west", True), ("east", True), ("east, west", True), ("we*", True), ("north", False)):
+        (given,) = suppressions([{"code": "MF06*", "cluster": cluster, "reason": "why"}])
+        assert given.covers(between) is covered
+
+
+def test_a_suppression_for_another_cluster_or_for_the_fleet_is_not_missed() -> None:
+    codes = (("MF0101", "west"), ("MF0608", "*"), ("IST0101", "*"), ("MF0102", "ea*"))
+    given = suppressions([{"code": code, "cluster": cluster, "reason": "why"} for code, cluster in codes])
+    found = sifted([], given)
+    nothing = "the suppression of {} for * covers nothing any more"
+    assert found.idle("east") == [nothing.format("IST0101"), nothing.format("MF0102")]
+    assert found.idle("east", (FLEET, ISTIO)) == [nothing.format("MF0102")]
+    assert found.idle_in_fleet() == [nothing.format("MF0608")]
+
+
+def test_what_is_not_shown_is_suppressed_all_the_same() -> None:
+    given = suppressions([{"code": WARNING.code, "reason": "why"}])
+    shown = sifted([ERROR, WARNING], given).shown(["elsewhere"])
+    assert (shown.kept, shown.suppressed, shown.unused) == ([], [], [])
 
 
 @pytest.mark.parametrize("entry", [{"code": "MF0101"}, {"reason": "why"}, {"code": "MF0101", "reason": " "}])

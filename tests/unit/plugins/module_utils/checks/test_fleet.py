@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleFilterError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -179,6 +180,39 @@ def test_the_filter_leaves_out_clusters_without_a_digest_and_gives_rows() -> Non
     (row,) = fleet_findings({"north": None, **{cluster: packed(one) for cluster, one in given.items()}})
     assert (row["code"], row["severity"], row["cluster"]) == ("MF0603", "warning", "east, west")
     assert finding_of(row).row() == row
+
+
+def packed_meshes(**meshes: str) -> dict[str, str]:
+    given = digests({"clusters": {cluster: {"mesh_id": name} for cluster, name in meshes.items()}})
+    return {cluster: packed(one) for cluster, one in given.items()}
+
+
+def test_the_filter_calls_clusters_by_their_names_in_groups_as_well() -> None:
+    given, names = packed_meshes(h1="a", h2="b", h3="a"), {"h1": "east", "h2": "west", "h3": "north"}
+    (row,) = fleet_findings(given, names=names)
+    assert row["cluster"] == "west"
+    assert "west" in row["message"]
+    mixed, whole = ({"prod": members} for members in (["h1", "west"], ["h1", "h2"]))
+    assert fleet_findings(given, mixed, names=names) == fleet_findings(given, whole, names=names)
+
+
+def test_the_filter_tells_what_is_suppressed_and_what_is_no_cluster() -> None:
+    given = packed_meshes(east="a", west="b")
+    suppress = [
+        {"code": "MF0603", "cluster": "west", "reason": "it moves"},
+        {"code": "MF0699", "reason": "gone"},
+        {"code": "MF0101", "reason": "of one cluster"},
+    ]
+    assert fleet_findings(given, {}, suppress) == []
+    (row,) = fleet_findings(given, {}, suppress, part="suppressed")
+    assert (row["code"], row["reason"]) == ("MF0603", "it moves")
+    assert fleet_findings(given, {}, suppress, part="unused") == [
+        "the suppression of MF0699 for * covers nothing any more"
+    ]
+    groups = {"prod": ["east", "north"]}
+    assert fleet_findings(given, groups, known=["east", "west", "north"]) is not None
+    with pytest.raises(AnsibleFilterError, match=r"\(prod: north\)"):
+        fleet_findings(given, groups, known=["east"])
 
 
 @settings(max_examples=50, deadline=None)
