@@ -40,7 +40,9 @@ options:
     elements: str
     default: []
   checks:
-    description: Titles of all that was checked, by code, so that JUnit has a case for each check of each cluster.
+    description:
+      - Titles of all that was checked, by code, so that JUnit has a case for each check of each cluster. SARIF takes
+        them for those that it does not know.
     type: dict
     default: {}
 """
@@ -86,10 +88,17 @@ def findings_report(
     if format == "json":
         return json.dumps([one.row() for one in found], indent=2) + "\n"
     if format == "sarif":
-        return json.dumps(sarif(found), indent=2) + "\n"
+        return json.dumps(sarif(found, {**_titles(), **(checks or {})}), indent=2) + "\n"
     if format == "junit":
         return junit(found, [str(cluster) for cluster in clusters], checks or {})
     raise AnsibleFilterError(f"findings_report knows no format {format}; use text, json, sarif or junit")
+
+
+def _titles() -> dict[str, str]:
+    # Nobody else pays for importing the checks.
+    from ansible_collections.meshfleet.istio.plugins.module_utils.checks import catalogue, fleet
+
+    return {one.code: one.title for one in catalogue.CHECKS} | {one.code: one.title for one in fleet.CHECKS}
 
 
 def _suppressed(row: Mapping[str, Any]) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 from .findings import Finding, Severity, ordered
@@ -16,12 +18,15 @@ _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def sarif(findings: Iterable[Finding]) -> dict[str, Any]:
+def sarif(findings: Iterable[Finding], titles: Mapping[str, str] | None = None) -> dict[str, Any]:
     """A SARIF 2.1.0 log with a run for all clusters, see https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html.
 
-    Objects have no file: their place is a logical location, cluster first.
+    Objects have no file: their place is a logical location, cluster first. Code scanning takes only what has a file,
+    so the same place is written as one, too. C(titles) says what the codes stand for. See
+    https://docs.github.com/en/code-security/reference/code-scanning/sarif-files/sarif-support-for-code-scanning.
     """
     found = ordered(findings)
+    named = _names(found)
     rules = {one.code: one for one in reversed(found)}
     codes = sorted(rules)
     return {
@@ -33,25 +38,33 @@ def sarif(findings: Iterable[Finding]) -> dict[str, Any]:
                     "driver": {
                         "name": "meshfleet.istio",
                         "version": VERSION,
-                        "rules": [_rule(rules[code]) for code in codes],
+                        "rules": [_rule(rules[code], (titles or {}).get(code, code)) for code in codes],
                     }
                 },
-                "results": [_result(one, codes.index(one.code)) for one in found],
+                "results": [_result(one, codes.index(one.code), named[one]) for one in found],
             }
         ],
     }
 
 
-def _rule(example: Finding) -> dict[str, Any]:
-    rule: dict[str, Any] = {"id": example.code}
+def _rule(example: Finding, title: str) -> dict[str, Any]:
+    rule: dict[str, Any] = {"id": example.code, "shortDescription": {"text": title}, "fullDescription": {"text": title}}
     if example.reference:
         rule["helpUri"] = example.reference
-    if example.remedy:
-        rule["help"] = {"text": example.remedy}
+    rule["help"] = {"text": example.remedy or example.reference or title}
     return rule
 
 
-def _result(one: Finding, index: int) -> dict[str, Any]:
+def _names(found: Sequence[Finding]) -> dict[Finding, str]:
+    """What tells each finding from all others, and stays the same from run to run.
+
+    A message may hold what changes (days, counts), and is a part of it only where all the rest is the same.
+    """
+    times = Counter((one.cluster, _name(one)) for one in found)
+    return {one: f"{_name(one)}: {one.message}" if times[one.cluster, _name(one)] > 1 else _name(one) for one in found}
+
+
+def _result(one: Finding, index: int, known_as: str) -> dict[str, Any]:
     name = "/".join(part for part in (one.cluster, one.object, one.path) if part)
     text = one.message + (f". Remedy: {one.remedy}" if one.remedy else "")
     return {
@@ -59,9 +72,18 @@ def _result(one: Finding, index: int) -> dict[str, Any]:
         "ruleIndex": index,
         "level": _LEVELS[one.severity],
         "message": {"text": text},
-        "locations": [{"logicalLocations": [{"fullyQualifiedName": name, "kind": "object"}]}],
-        "partialFingerprints": {"finding/v1": f"{one.code}/{name}"},
+        "locations": [
+            {
+                "physicalLocation": {"artifactLocation": {"uri": _file(one)}, "region": {"startLine": 1}},
+                "logicalLocations": [{"fullyQualifiedName": name, "kind": "object"}],
+            }
+        ],
+        "partialFingerprints": {"finding/v2": f"{one.cluster} {known_as}"},
     }
+
+
+def _file(one: Finding) -> str:
+    return quote(f"{one.cluster}/{one.object.replace(' ', '/')}".strip("/") or "mesh", safe="/", errors="replace")
 
 
 def junit(findings: Iterable[Finding], clusters: Sequence[str], checks: Mapping[str, str] | None = None) -> str:
@@ -71,6 +93,7 @@ def junit(findings: Iterable[Finding], clusters: Sequence[str], checks: Mapping[
     fails by all of its findings.
     """
     found = ordered(findings)
+    named = _names(found)
     root = ET.Element("testsuites", name="meshfleet.istio")
     for cluster in dict.fromkeys((*clusters, *(one.cluster for one in found))):
         own = [one for one in found if one.cluster == cluster]
@@ -80,7 +103,7 @@ def junit(findings: Iterable[Finding], clusters: Sequence[str], checks: Mapping[
             _case(suite, cluster, f"{code} {title}", [one for one in own if one.code == code])
         for one in own:
             if cluster not in clusters or one.code not in known:
-                _case(suite, cluster, _name(one), [one])
+                _case(suite, cluster, named[one], [one])
         if not len(suite):
             ET.SubElement(suite, "testcase", classname=cluster, name="no finding")
         _count(suite)

@@ -141,8 +141,8 @@ def sifted(findings: Iterable[Finding], given: Sequence[Suppression]) -> Sifted:
 
 
 def ordered(findings: Iterable[Finding]) -> list[Finding]:
-    """Each finding once, the worst first, then by cluster, object, path and code."""
-    return sorted(set(findings), key=lambda one: (-one.severity, one.cluster, one.object, one.path, one.code))
+    """Each finding once, the worst first, then by cluster, object, path, code and message."""
+    return sorted(set(findings), key=lambda one: (-one.severity, one.cluster, one.object, one.path, one.code, *one))
 
 
 def within(finding: Finding, namespaces: Collection[str] | None) -> bool:

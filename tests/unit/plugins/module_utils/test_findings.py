@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -114,7 +116,93 @@ def test_sarif_names_each_rule_once() -> None:
     assert [one["level"] for one in run["results"]] == ["error", "error", "note"]
     places = [one["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] for one in run["results"]]
     assert places[0] == "east/VirtualService shop/cart/spec.http"
-    assert len({one["partialFingerprints"]["finding/v1"] for one in run["results"]}) == 3
+    assert len({one["partialFingerprints"]["finding/v2"] for one in run["results"]}) == 3
+
+
+TEXT = {"text": str}
+# What SARIF 2.1.0's schema and GitHub's code scanning ask for; a list of one stands for elements of that shape.
+SARIF: dict[str, Any] = {
+    "$schema": str,
+    "version": str,
+    "runs": [
+        {
+            "tool": {
+                "driver": {
+                    "name": str,
+                    "version": str,
+                    "rules": [{"id": str, "shortDescription": TEXT, "fullDescription": TEXT, "help": TEXT}],
+                }
+            },
+            "results": [
+                {
+                    "ruleId": str,
+                    "ruleIndex": int,
+                    "level": str,
+                    "message": TEXT,
+                    "locations": [
+                        {
+                            "physicalLocation": {"artifactLocation": {"uri": str}, "region": {"startLine": int}},
+                            "logicalLocations": [{"fullyQualifiedName": str, "kind": str}],
+                        }
+                    ],
+                    "partialFingerprints": {"finding/v2": str},
+                }
+            ],
+        }
+    ],
+}
+OPTIONAL = {"helpUri"}
+
+
+def check_shape(value: Any, shape: Any, where: str) -> None:
+    if isinstance(shape, dict):
+        assert shape.keys() <= value.keys() <= shape.keys() | OPTIONAL, where
+        for key, inner in shape.items():
+            check_shape(value[key], inner, f"{where}.{key}")
+    elif isinstance(shape, list):
+        assert isinstance(value, list), where
+        for one in value:
+            check_shape(one, shape[0], where)
+    else:
+        assert isinstance(value, shape), where
+        assert value != "", where
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        [],
+        [ERROR, WARNING, INFO],
+        [
+            ERROR._replace(cluster="east, west", object="", message="it is"),
+            WARNING._replace(object="Gateway ä/\ud800 b%"),
+        ],
+    ],
+)
+def test_sarif_is_what_code_scanning_takes(found: list[Finding]) -> None:
+    log = json.loads(json.dumps(sarif(found, {"MF0101": "Routes count"})))
+    check_shape(log, SARIF, "sarif")
+    assert log["version"] == "2.1.0"
+    assert len(log["runs"][0]["results"]) == len(found)
+    for one in log["runs"][0]["results"]:
+        assert one["level"] in ("none", "note", "warning", "error")
+        (place,) = one["locations"]
+        assert re.fullmatch(r"[\w./~%-]+", place["physicalLocation"]["artifactLocation"]["uri"], re.ASCII)
+
+
+def test_two_findings_of_one_code_about_one_object_are_two_in_each_file_and_keep_their_order() -> None:
+    two = [ERROR._replace(code="IST0101", path="", message=f"Referenced host not found: {name}") for name in "ba"]
+    results = sarif(two)["runs"][0]["results"]
+    assert [one["message"]["text"] for one in results] == [f"{one.message}. Remedy: change it" for one in reversed(two)]
+    assert len({one["partialFingerprints"]["finding/v2"] for one in results}) == 2
+    cases = [case.get("name") for case in ET.fromstring(junit(two, ["east"]).encode()).iter("testcase")]
+    assert len(set(cases)) == 2
+    # A message may hold what changes from day to day.
+    other = ERROR._replace(message="the certificate ends in 3 days")
+    assert (
+        sarif([other])["runs"][0]["results"][0]["partialFingerprints"]
+        == (sarif([ERROR])["runs"][0]["results"][0]["partialFingerprints"])
+    )
 
 
 def test_junit_has_a_suite_for_each_cluster_and_escapes() -> None:
