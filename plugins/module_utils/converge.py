@@ -30,6 +30,7 @@ class Wish(NamedTuple):
     kinds of the wish and in C(prune_kinds). C(namespace) is for manifests that name none. C(force) takes over fields
     that others want otherwise, C(take_ownership) all that other clients own in these objects. C(propagation) says what
     becomes of the dependents of what is deleted. C(namespaces_manager) owns what the wish says of namespaces.
+    C(made_of) is what the manifests were made of: checks look at it beside them, and it is not written.
     """
 
     manifests: Sequence[Manifest]
@@ -42,6 +43,7 @@ class Wish(NamedTuple):
     take_ownership: bool = False
     propagation: str = BACKGROUND
     namespaces_manager: str = MANAGER
+    made_of: Sequence[Manifest] = ()
 
 
 class Outcome(NamedTuple):

@@ -25,10 +25,17 @@ Gate: TypeAlias = Callable[[Sequence[Action]], list[str]]
 """Takes a verified plan and returns warnings. Raises MeshError for a plan that must not be applied."""
 
 
-def gate(cluster: Cluster, mode: str, root_namespace: str = ROOT_NAMESPACE, plain_text: bool = False) -> Gate:
+def gate(
+    cluster: Cluster,
+    mode: str,
+    root_namespace: str = ROOT_NAMESPACE,
+    plain_text: bool = False,
+    beside: Sequence[Manifest] = (),
+) -> Gate:
     """The gate of a cluster; a plan that changes nothing passes without a request.
 
-    With C(plain_text), the proxies of pods that become STRICT are asked who calls them in plain text.
+    With C(plain_text), the proxies of pods that become STRICT are asked who calls them in plain text. C(beside) is
+    looked at as if it were applied, too.
     """
 
     @uncollected()
@@ -40,17 +47,17 @@ def gate(cluster: Cluster, mode: str, root_namespace: str = ROOT_NAMESPACE, plai
         if plain_text:
             after = _would_be(reading, changing).snapshot("")
             reading = reading._replace(plain_text=asked(cluster, becoming_strict(reading.snapshot(""), after)))
-        return judged(reading, changing, mode)
+        return judged(reading, changing, mode, beside)
 
     return passed
 
 
-def judged(reading: Reading, actions: Sequence[Action], mode: str) -> list[str]:
-    """Warnings about what the actions make wrong that is not wrong already. Pure.
+def judged(reading: Reading, actions: Sequence[Action], mode: str, beside: Sequence[Manifest] = ()) -> list[str]:
+    """Warnings about what the actions, and what is C(beside) them, make wrong that is not wrong already. Pure.
 
     Raises MeshError for errors among it, when the mode is C(enforce).
     """
-    before, after = reading.snapshot(""), _would_be(reading, actions).snapshot("")
+    before, after = reading.snapshot(""), _would_be(reading, actions).overlaid(beside).snapshot("")
     bare = unmeshed(before, after)
     said = {(one.code, one.object, one.message) for one in bare}
     other = [one for one in catalogue.findings(after) if (one.code, one.object, one.message) not in said]

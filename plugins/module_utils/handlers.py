@@ -129,6 +129,7 @@ def istio_operator(task: Task) -> Result:
             prune_kinds=PRUNED,
             prune=params["prune"],
             namespaces_manager=CONTROL_PLANE_MANAGER,
+            made_of=parse(iop, operators=True),
             **_manner(params),
         ),
     )

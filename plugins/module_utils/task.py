@@ -59,7 +59,7 @@ def converged(task: Task, wish: Wish, cluster: Cluster | None = None) -> Result:
         from .gate import gate
 
         root_namespace, plain_text = task.params["root_namespace"], bool(task.params.get("plain_text"))
-        pace = pace._replace(gate=gate(cluster, task.params["analyze"], root_namespace, plain_text))
+        pace = pace._replace(gate=gate(cluster, task.params["analyze"], root_namespace, plain_text, wish.made_of))
     outcome = converge(cluster, wish, pace)
     insecure = (
         []

@@ -14,6 +14,7 @@ description:
     The version of Istio is that of istioctl.
   - Unlike C(istioctl install), a run that changes nothing writes nothing, check mode and diff show every field, the
     namespace's network label is kept, and webhooks that istiod has armed stay armed.
+  - With O(analyze), the IstioOperator itself is looked at beside what is rendered from it.
   - Without O(revision), the validating webhook for objects that name no revision is part of the control plane
     (C(values.defaultRevision) is C(default) unless set, or unless the profile is C(remote)).
 options:

@@ -26,9 +26,9 @@ def analyzed(folder: Path, **variables: Any) -> subprocess.CompletedProcess[str]
     (folder / "variables.json").write_text(
         json.dumps({"analyze_definition": [ROUTES], "analyze_live": False, **variables})
     )
-    command = [Path(sys.executable).with_name("ansible-playbook"), "playbooks/analyze.yml"]
+    playbook = (str(Path(sys.executable).with_name("ansible-playbook")), "playbooks/analyze.yml")
     return subprocess.run(
-        [*command, "-i", folder / "hosts.yml", "-e", f"@{folder / 'variables.json'}"],
+        [*playbook, "-i", str(folder / "hosts.yml"), "-e", f"@{folder / 'variables.json'}"],
         cwd=ROOT,
         capture_output=True,
         text=True,

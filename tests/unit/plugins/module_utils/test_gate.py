@@ -132,3 +132,11 @@ def test_where_it_is_strict_already_nothing_is_new() -> None:
     assert judged(running(strict("shop")), [update(strict("shop"), labelled)], ENFORCE) == []
     back = judged(running(strict("shop")), [update(strict("shop"), strict("shop", "PERMISSIVE"))], ENFORCE)
     assert back == []
+
+
+def test_what_the_objects_are_made_of_is_judged_with_them() -> None:
+    operator = {**made("IstioOperator", {"components": {"cni": {"enabled": True}}, "meshConfig": {"a": 1}})}
+    operator = {**operator, "apiVersion": "install.istio.io/v1alpha1"}
+    text = "\n".join(judged(reading(), [create(GATEWAY)], WARN, [operator]))
+    assert "IstioOperator shop/one: spec.meshConfig.a" in text
+    assert "IstioOperator" not in "\n".join(judged(reading(), [create(GATEWAY)], WARN))
