@@ -195,8 +195,8 @@ answers:
       type: str
     verdict:
       description: V(allow), V(deny), or V(custom) where an external authorizer decides and nothing else denies it.
-        V(unknown) where ambient mode serves the destination. V(allow), too, where nothing enforces policies, because the
-        pods have no sidecar or the port goes past it.
+        V(unknown) where ambient mode serves the destination. V(allow), too, where nothing enforces policies, because
+        the pods have no sidecar or the port goes past it.
       type: str
     reason:
       description: Why.
