@@ -20,10 +20,11 @@ FOLDER = Path(__file__).parents[1] / "docs" / "checks"
 
 
 def page(family: str, checks: Iterable[Either]) -> str:
-    """The page of a family: what its module says, then a section for each check."""
-    module = sys.modules[next(iter(checks)).find.__module__]
-    first, _blank, rest = inspect.cleandoc(module.__doc__ or "").partition("\n\n")
-    parts = [f"# Checks: {family.replace('_', ' ')}", first.removesuffix(" Pure."), rest]
+    """The page of a family: what its modules say, then a section for each check."""
+    parts = [f"# Checks: {family.replace('_', ' ')}"]
+    for module in dict.fromkeys(one.find.__module__ for one in checks):
+        first, _blank, rest = inspect.cleandoc(sys.modules[module].__doc__ or "").partition("\n\n")
+        parts.append(f"{first.removesuffix(' Pure.')}\n{rest}")
     for one in checks:
         parts += [
             f"## {one.code} {one.title}",

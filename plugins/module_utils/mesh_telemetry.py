@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from .checks import catalogue, telemetry
+from .checks import catalogue
 from .checks.providers import BROUGHT, FIT, fits
 from .checks.snapshot import Snapshot
 from .errors import MeshError
@@ -244,7 +244,7 @@ def _found_by_checks(wanted: Wish) -> Iterator[Problem]:
     operator = [] if wanted.known else [_operator(wanted)]
     unknown = {kind for _group, kind in TABLE} - {"Telemetry"}
     snapshot = Snapshot("", [*operator, *objects], unknown, wanted.namespace)
-    for one in ordered(catalogue.findings(snapshot, telemetry.CHECKS)):
+    for one in ordered(catalogue.findings(snapshot, catalogue.FAMILIES["telemetry"])):
         if one.severity is Severity.ERROR and one.object.startswith("Telemetry "):
             yield Problem(f"{one.object}: {one.path}: {one.message} ({one.code})", one.remedy)
 

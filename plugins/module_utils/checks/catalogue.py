@@ -5,18 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..findings import Finding
-from . import access, destinations, gateway, mesh_config, mutual_tls, telemetry, traffic
+from . import (
+    access,
+    client_tls,
+    credentials,
+    destinations,
+    enforcement,
+    gateway,
+    gateway_routes,
+    mesh_config,
+    mutual_tls,
+    operator_files,
+    peers,
+    telemetry,
+    telemetry_values,
+    traffic,
+)
 from .check import Check
 from .snapshot import Snapshot
 
+
+def _family(*checks: Iterable[Check]) -> tuple[Check, ...]:
+    return tuple(sorted((one for some in checks for one in some), key=lambda one: one.code))
+
+
 FAMILIES: dict[str, tuple[Check, ...]] = {
-    "gateway": gateway.CHECKS,
-    "telemetry": telemetry.CHECKS,
-    "security": (*mutual_tls.CHECKS, *access.CHECKS),
-    "traffic": tuple(sorted((*traffic.CHECKS, *destinations.CHECKS), key=lambda one: one.code)),
-    "mesh_config": mesh_config.CHECKS,
+    "gateway": _family(gateway.CHECKS, gateway_routes.CHECKS, credentials.CHECKS),
+    "telemetry": _family(telemetry.CHECKS, telemetry_values.CHECKS),
+    "security": _family(mutual_tls.CHECKS, client_tls.CHECKS, peers.CHECKS, access.CHECKS, enforcement.CHECKS),
+    "traffic": _family(traffic.CHECKS, destinations.CHECKS),
+    "mesh_config": _family(mesh_config.CHECKS, operator_files.CHECKS),
 }
-"""Checks by family, which is a module here and a page in docs/checks."""
+"""Checks by family, which is a page in docs/checks, made of a few modules here."""
 
 CHECKS: tuple[Check, ...] = tuple(one for checks in FAMILIES.values() for one in checks)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.snapshot import Snapshot
-from ansible_collections.meshfleet.istio.plugins.module_utils.checks.telemetry import unsubstituted
+from ansible_collections.meshfleet.istio.plugins.module_utils.checks.telemetry_values import unsubstituted
 from ansible_collections.meshfleet.istio.plugins.module_utils.findings import Severity
 
 SCRIPT = {"workloadSelector": {}, "configPatches": [{"patch": {"value": {"inline": "say(`for ${user}`)"}}}]}
