@@ -406,22 +406,24 @@ def test_a_token_file_is_read_anew(site: Site, tmp_path: Path) -> None:
     assert who(ear.heard("east")) == {"before": {ROBOT}, "after": {OTHER}}
 
 
+@both_paths
 @pytest.mark.parametrize("variables", [{}, {"cluster_context": ""}], ids=["ungrouped", "of-the-inventory"])
-def test_a_pod_is_its_service_account(site: Site, tmp_path: Path, variables: dict[str, str]) -> None:
-    """In-process only: the folder of the service account is root's, so its path is replaced, see callbacks/pod.py."""
+def test_a_pod_is_its_service_account(site: Site, tmp_path: Path, variables: dict[str, str], path: str) -> None:
+    """The folder of the service account is root's, so Python itself leads to another, see pod/sitecustomize.py."""
     host, _colon, port = site.server.partition("//")[2].rpartition(":")
     (tmp_path / "token").write_text(site.token)
     (tmp_path / "ca.crt").write_bytes(site.ca.read_bytes())
     ear = listen(site.fleet.lab)
     site.fleet.play(
-        task("resources", definition=config_map(NAMESPACE, "in-a-pod", **dict.fromkeys(variables, ""))),
+        task("resources", definition=config_map(NAMESPACE, "in-a-pod", path=path, **dict.fromkeys(variables, ""))),
         hosts={"pod": variables},
+        arguments=PATHS[path],
         settings={"kubeconfig": None, "context": variables.get("cluster_context")},
         environment={
             "KUBERNETES_SERVICE_HOST": host,
             "KUBERNETES_SERVICE_PORT": port,
             "MESHFLEET_POD": str(tmp_path),
-            "ANSIBLE_CALLBACKS_ENABLED": "pod,record",
+            "PYTHONPATH": str(Path(__file__).with_name("pod")),
             "HOME": str(tmp_path),
         },
     ).ok()
