@@ -40,6 +40,7 @@ class Connection(NamedTuple):
     tls: ssl.SSLContext | None
     server_name: str | None = None
     proxy: str | None = None
+    proxy_tls: ssl.SSLContext | None = None
     proxy_headers: Mapping[str, str] = MappingProxyType({})
     headers: tuple[tuple[str, str], ...] = ()
     authorization: Callable[[], str | None] = lambda: None
@@ -97,9 +98,10 @@ def _connection(params: Mapping[str, Any], accessed: Callable[[str], _Access]) -
         access = _overridden(accessed(folder), params)
         access = access._replace(host=_address(access.host))
         tls = _tls(access) if access.host.startswith("https:") else None
+        proxy = _proxy(access)
+        proxy_tls = _proxy_tls(access) if proxy and urlsplit(proxy).scheme == "https" else None
     finally:
         _forget(folder)
-    proxy = _proxy(access)
     credential = access.credential
     return Connection(
         host=access.host.rstrip("/"),
@@ -107,6 +109,7 @@ def _connection(params: Mapping[str, Any], accessed: Callable[[str], _Access]) -
         tls=tls,
         server_name=access.server_name,
         proxy=proxy,
+        proxy_tls=proxy_tls,
         proxy_headers=_proxy_headers(params.get("proxy_headers") or {}, proxy),
         headers=_impersonation(access.acting, params),
         authorization=access.authorization,
@@ -342,6 +345,17 @@ def _tls(access: _Access) -> ssl.SSLContext:
             context.load_cert_chain(access.cert_file, access.key_file or None, password=_no_password)
     except (OSError, ValueError) as error:
         raise MeshError(f"{step} cannot be used: {error}") from error
+    return context
+
+
+def _proxy_tls(access: _Access) -> ssl.SSLContext:
+    """For a proxy that is reached by TLS: the API server's authorities are trusted, as in kubectl, and the system's."""
+    context = ssl.create_default_context()
+    if not access.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif access.ca_file:
+        context.load_verify_locations(cafile=access.ca_file)
     return context
 
 

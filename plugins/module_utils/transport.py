@@ -174,5 +174,8 @@ def _pool(connection: Connection, size: int) -> Any:
             raise MeshError(f"a SOCKS proxy needs the package PySocks: install urllib3[socks]: {error}") from error
         return SOCKSProxyManager(connection.proxy, **options)
     if connection.proxy:
-        return urllib3.ProxyManager(connection.proxy, proxy_headers=dict(connection.proxy_headers), **options)
+        headers = dict(connection.proxy_headers)
+        return urllib3.ProxyManager(
+            connection.proxy, proxy_headers=headers, proxy_ssl_context=connection.proxy_tls, **options
+        )
     return urllib3.PoolManager(**options)

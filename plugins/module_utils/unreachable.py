@@ -15,8 +15,12 @@ def explained(host: str, error: BaseException) -> str:
     lower = text.lower()
     if isinstance(cause, NotAnAnswer):
         return f"{host} answers, but {text}; check that address and proxy lead to an API server, and its health"
+    why = getattr(cause, "verify_message", "") or text
+    if _of_the_proxy(error) and "tunnel connection failed" not in lower:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return f"the certificate of the proxy to {host} is not trusted: {why}; give its CA as well (option ca_cert)"
+        return f"the proxy to {host} cannot be reached: {text}; check proxy, the kubeconfig's proxy-url and no_proxy"
     if isinstance(cause, ssl.SSLCertVerificationError):
-        why = getattr(cause, "verify_message", "") or text
         return (
             f"the certificate of {host} is not trusted: {why}; give the cluster's CA (certificate-authority in the "
             f"kubeconfig, or option ca_cert)"
@@ -46,6 +50,13 @@ def explained(host: str, error: BaseException) -> str:
     if "incompleteread" in lower or "invalid literal for int" in lower:
         return f"{host} ends connections in the middle of its answers; {_BETWEEN}"
     return f"{host} cannot be reached: {text}; check network and proxy"
+
+
+def _of_the_proxy(error: BaseException) -> bool:
+    """Whether the way ended at the proxy."""
+    from urllib3.exceptions import ProxyError
+
+    return isinstance(error, ProxyError)
 
 
 class NotAnAnswer(Exception):

@@ -15,7 +15,8 @@ import pytest
 from tests.lab import AuditEvent, Lab, pki
 
 from .playbook import ORDINARY, Fleet, Run, config_map, fleet_of, listen, task
-from .servers import Server, connect_proxy, recorder
+from .servers import Server, certified, recorder
+from .tunnels import connect_proxy, socks_proxy
 
 NAMESPACE = "auth"
 PEOPLE = "auth-people"
@@ -277,6 +278,66 @@ def test_a_proxy_leads_to_the_cluster(site: Site, proxy: Server, path: str) -> N
     assert told == {"by-option": basic("u:p"), "by-kubeconfig": None, "with-password": basic("v:hidden")}
     assert set(proxy.asked) == {site.server.partition("//")[2]}
     assert "v:hidden@" not in run.output + json.dumps([result.data for result in run.results])
+
+
+@both_paths
+def test_a_proxy_may_itself_be_reached_by_tls(site: Site, tmp_path: Path, path: str) -> None:
+    """Whom to trust for it: the system's authorities, and those that are trusted for the API server."""
+    tls, authority = certified(tmp_path)
+    both = tmp_path / "both.crt"
+    both.write_bytes(site.ca.read_bytes() + authority.read_bytes())
+    kubeconfig = site.file("plain", {"token": site.token})
+    where = site.server.partition("//")[2]
+    with connect_proxy(tls) as proxy:
+        given = {"kubeconfig": kubeconfig, "proxy": proxy.address}
+        ways: dict[str, Way] = {
+            "by-option": {**given, "ca_cert": str(both), "proxy_headers": {"proxy_basic_auth": "u:p"}},
+            "by-kubeconfig": {
+                "kubeconfig": site.file(
+                    "by-tls",
+                    {"token": site.token},
+                    **{"proxy-url": proxy.address, "certificate-authority": str(both)},
+                )
+            },
+            "unverified": {**given, "validate_certs": False},
+            "unknown": given,
+        }
+        ear = listen(site.fleet.lab)
+        run = site.run(ways, path)
+        # The system's own authorities are OpenSSL's, which this variable replaces.
+        site.run({"by-system": given}, path, environment={"SSL_CERT_FILE": str(authority)}).ok()
+
+    reaching = {*ways, "by-system"} - {"unknown"}
+    assert who(ear.heard("east")) == {name: {ROBOT} for name in reaching}
+    assert set(proxy.asked) == {where}
+    assert {sent["Proxy-Authorization"] for sent in proxy.headers} == {None, basic("u:p")}
+    assert f"the certificate of the proxy to {site.server} is not trusted" in run.only("unknown").msg
+    assert "ca_cert" in run.only("unknown").msg
+
+
+@both_paths
+def test_a_socks_proxy_leads_to_the_cluster(site: Site, path: str) -> None:
+    kubeconfig = site.file("plain", {"token": site.token})
+    port = site.server.rpartition(":")[2]
+    named = site.file("named", {"token": site.token}, server=f"https://localhost:{port}")
+    with socks_proxy() as proxy, socks_proxy("v:hidden") as locked:
+        ways: dict[str, Way] = {
+            "socks": {"kubeconfig": kubeconfig, "proxy": proxy.address},
+            # The proxy resolves the name.
+            "socks-name": {"kubeconfig": named, "proxy": proxy.address.replace("socks5:", "socks5h:")},
+            "socks-url": {"kubeconfig": site.file("socks", {"token": site.token}, **{"proxy-url": proxy.address})},
+            "socks-login": {"kubeconfig": kubeconfig, "proxy": locked.address.replace("//", "//v:hidden@")},
+            "socks-refused": {"kubeconfig": kubeconfig, "proxy": locked.address.replace("//", "//v:wrong@")},
+        }
+        ear = listen(site.fleet.lab)
+        run = site.run(ways, path, arguments=("-vvv",))
+
+    assert who(ear.heard("east")) == {name: {ROBOT} for name in ways if name != "socks-refused"}
+    assert set(proxy.asked) == {f"127.0.0.1:{port}", f"localhost:{port}"}
+    assert set(locked.asked) == {f"127.0.0.1:{port}"}
+    assert "SOCKS5 authentication failed" in run.only("socks-refused").msg
+    said = run.output + json.dumps([result.data for result in run.results])
+    assert [text for text in ("v:hidden@", "v:wrong@") if text in said] == []
 
 
 @pytest.mark.parametrize("direct", [False, True])

@@ -19,7 +19,6 @@ import ssl
 import struct
 import subprocess
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -33,11 +32,11 @@ from . import pki
 from .cluster import Cluster
 from .errors import LabError
 from .lab import Lab
+from .listening import CHUNK, listening, poured
 from .process import inherited_environment
 from .waiting import until
 
 START_SECONDS = 20
-_CHUNK = 65536
 _CONTROL = "/-/faults"
 _FATE = b"x-lab-fate: "
 _REASONS = {
@@ -333,62 +332,25 @@ def _config(of: Cluster, listen: Path) -> dict[str, Any]:
 @contextmanager
 def _front(of: Cluster, envoy: Path) -> Iterator[int]:
     """The port of the clients, whose connections may end in the middle of an answer."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="faults", daemon=True)
-    thread.start()
-    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-    serving = asyncio.run_coroutine_threadsafe(_serve(listener, _tls(of), envoy), loop)
-    try:
-        server = serving.result(10)
-        yield listener.getsockname()[1]
-    finally:
-        asyncio.run_coroutine_threadsafe(_ended(server), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.close()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(of.pki / "kube-apiserver.crt", of.pki / "kube-apiserver.key")
 
-
-def _tls(of: Cluster) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(of.pki / "kube-apiserver.crt", of.pki / "kube-apiserver.key")
-    return context
-
-
-async def _serve(listener: socket.socket, tls: ssl.SSLContext, envoy: Path) -> asyncio.Server:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.CancelledError, ssl.SSLError):
-            far_reader, far_writer = await asyncio.open_unix_connection(envoy)
-            asking = asyncio.create_task(_ask(reader, far_writer))
-            try:
-                await _answer(far_reader, writer)
-            finally:
-                asking.cancel()
-                far_writer.close()
-                writer.transport.abort()
+        far_reader, far_writer = await asyncio.open_unix_connection(envoy)
+        asking = asyncio.create_task(poured(reader, far_writer))
+        try:
+            await _answer(far_reader, writer)
+        finally:
+            asking.cancel()
+            far_writer.close()
 
-    return await asyncio.start_server(handle, sock=listener, ssl=tls, ssl_shutdown_timeout=1)
-
-
-async def _ended(server: asyncio.Server) -> None:
-    server.close()
-    mine = asyncio.current_task()
-    others = [task for task in asyncio.all_tasks() if task is not mine]
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-
-
-async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError, ssl.SSLError):
-        while data := await reader.read(_CHUNK):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+    with listening(handle, tls) as port:
+        yield port
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Hands on what Envoy answers, until an answer bears its fate. No pipelining: each begins a piece of its own."""
-    while data := await reader.read(_CHUNK):
+    while data := await reader.read(CHUNK):
         at = data.find(_FATE)
         if at < 0:
             writer.write(data)
@@ -407,9 +369,9 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 async def _cut(data: bytes, size: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while b"\r\n\r\n" not in data:
-        data += await reader.read(_CHUNK)
+        data += await reader.read(CHUNK)
     end = data.index(b"\r\n\r\n") + 4 + size
-    while len(data) < end and (more := await reader.read(_CHUNK)):
+    while len(data) < end and (more := await reader.read(CHUNK)):
         data += more
     writer.write(data[:end])
     writer.close()

@@ -76,6 +76,22 @@ def test_the_sentence_names_cause_and_remedy(cause: Exception, said: str, remedy
     assert HOST in sentence
 
 
+@pytest.mark.parametrize(
+    ("cause", "said", "remedy"),
+    [
+        (ssl.SSLCertVerificationError(1, "self-signed"), "the certificate of the proxy to", "ca_cert"),
+        (ConnectionRefusedError("no"), "the proxy to", "check proxy, the kubeconfig's proxy-url and no_proxy"),
+        (socket.gaierror(-2, "Name or service not known"), "the proxy to", "check proxy"),
+        (OSError("Tunnel connection failed: 407 Proxy Authentication Required"), "refuses: Tunnel", "proxy_headers"),
+    ],
+)
+def test_a_proxy_is_told_from_the_server(cause: Exception, said: str, remedy: str) -> None:
+    sentence = explained(HOST, urllib3.exceptions.ProxyError("Unable to connect to proxy", cause))
+    assert said in sentence
+    assert remedy in sentence
+    assert HOST in sentence
+
+
 def test_a_password_in_an_address_is_not_told() -> None:
     sentence = explained("https://jane:hidden@api", OSError("proxy http://joe:hidden@proxy:3128 is odd"))
     assert "hidden" not in sentence
