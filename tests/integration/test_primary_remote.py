@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
+import http.client
 import json
-import urllib.request
+import socket
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from tests.lab import until
+from tests.lab.proxies import STOCK_ENVOY, Proxy, exposed, gateway, identity
 
 from .conftest import running
-from .playbook import Fleet, Run, ansible_playbook, fleet_of, listen, real
+from .endpoints import deploy, known
+from .examples import GATEWAYS, debug, example, synced
+from .playbook import Fleet, Run, fleet_of, listen, real
 from .test_trust import new_root
 
-INVENTORY = "inventories/examples/one-primary-several-remotes"
 NETWORKS = {"east": "near", "south": "near", "west": "far"}
 REMOTES = ("south", "west")
-# As a cloud's load balancer gives them, by spec.loadBalancerIP: an EndpointSlice may not lead to the loopback.
-GATEWAYS = {"east": "198.18.1.1", "west": "198.18.3.1"}
-SHOP: list[dict[str, Any]] = [
-    {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "cart", "namespace": "shop"},
-        "spec": {"selector": {"app": "cart"}, "ports": [{"name": "http", "port": 80}]},
-    },
-    {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "cart", "namespace": "shop", "labels": {"app": "cart"}},
-        "spec": {"containers": [{"name": "cart", "image": "cart"}]},
-    },
-]
+ISTIOD = "istiod.istio-system.svc"
 
 
 @pytest.fixture(scope="module")
@@ -45,25 +35,15 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 
 def site(fleet: Fleet, *arguments: str, playbook: str = "site.yml", **extra: Any) -> Run:
-    address = "{{ " + json.dumps(GATEWAYS) + ".get(inventory_hostname, '') }}"
-    settings = {
-        "cluster_kubeconfig": str(fleet.lab.kubeconfig),
-        "install_istioctl": str(fleet.lab.istioctl),
-        "remote_secrets_allow_loopback": True,
-        "cross_cluster_gateway_east_west_k8s": {"service": {"loadBalancerIP": address}},
+    stock: dict[str, Any] = {
+        "install_values": {"pilot": {"env": dict(STOCK_ENVOY)}},
+        "install_mesh_config": {"defaultProviders": {"metrics": []}},
     }
-    given = ("-i", INVENTORY, *arguments, "-e", json.dumps(settings | extra))
-    return ansible_playbook(playbook, *given, environment={"XDG_CACHE_HOME": str(fleet.folder / "cache")})
-
-
-def debug(fleet: Fleet, page: str) -> Any:
-    (istiod,) = fleet.lab.istiods("east")
-    with urllib.request.urlopen(f"http://127.0.0.1:{istiod.ports['http']}/debug/{page}", timeout=10) as answer:
-        return json.load(answer)
+    return example(fleet, "one-primary-several-remotes", *arguments, playbook=playbook, **stock | extra)
 
 
 def test_the_primary_is_in_step_with_its_remotes(fleet: Fleet) -> None:
-    assert {one["id"]: one["syncStatus"] for one in debug(fleet, "clusterz")} == dict.fromkeys(NETWORKS, "synced")
+    assert synced(fleet, "east") == dict.fromkeys(NETWORKS, "synced")
     assert [name for name in NETWORKS if fleet.lab.istiods(name)] == ["east"]
     for remote in REMOTES:
         assert not fleet.exists(remote, "-n", "istio-system", "deployment", "istiod")
@@ -88,7 +68,7 @@ def test_a_remotes_webhook_leads_to_the_primary(fleet: Fleet, remote: str) -> No
 
 
 def test_the_gateways_of_both_networks_are_known_and_istiod_is_exposed(fleet: Fleet) -> None:
-    found = {(one["Network"], one["Addr"]) for one in debug(fleet, "networkz")}
+    found = {(one["Network"], one["Addr"]) for one in debug(fleet, "east", "networkz")}
     assert found == {("near", GATEWAYS["east"]), ("far", GATEWAYS["west"])}
     service = fleet.get("east", "service", "-n", "istio-system", "istio-eastwestgateway")
     ports = {port["port"]: port["targetPort"] for port in service["spec"]["ports"]}
@@ -97,31 +77,52 @@ def test_the_gateways_of_both_networks_are_known_and_istiod_is_exposed(fleet: Fl
     assert not fleet.exists("west", "-n", "istio-system", "gateways.networking.istio.io", "istiod-gateway")
 
 
+def test_a_remote_reaches_istiod_through_the_primarys_gateway(fleet: Fleet) -> None:
+    """A real Envoy passes on what arrives for istiod, and leaves TLS to it."""
+    root = fleet.get("west", "configmap", "-n", "istio-system", "istio-ca-root-cert")["data"]["root-cert.pem"]
+    with exposed(fleet.lab, "east"), gateway(fleet.lab, "east", "istio=eastwestgateway", 15012, 15017) as proxy:
+        client = identity(fleet.lab, "west", "shop", "default", through=15012)
+        (leaf, *_) = x509.load_pem_x509_certificates(client.certificate.read_bytes())
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert names.get_values_for_type(x509.UniformResourceIdentifier) == [
+            "spiffe://mesh.example.com/ns/shop/sa/default"
+        ]
+        assert connections(proxy, 15012) > 0
+        assert asked(15017, root, "/inject/cluster/west/net/far") == (400, "no body found")
+        assert connections(proxy, 443) > 0
+
+
+def connections(proxy: Proxy, port: int) -> int:
+    """How many the proxy has made to a port of istiod's Service."""
+    return proxy.connections(f"outbound|{port}||{ISTIOD}.cluster.local")
+
+
+def asked(port: int, root: str, path: str) -> tuple[int, str]:
+    """The answer of istiod to a client that makes sure that it is istiod."""
+    context = ssl.create_default_context(cadata=root)
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as raw,
+        context.wrap_socket(raw, server_hostname=ISTIOD) as tls,
+    ):
+        connection = http.client.HTTPConnection(ISTIOD)
+        connection.sock = tls
+        connection.request("POST", path, headers={"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode().strip()
+
+
 def test_a_remotes_pods_are_injected_by_the_primary_and_known_to_it(fleet: Fleet) -> None:
+    addresses = deploy(fleet, REMOTES, "shop", "cart")
     for remote in REMOTES:
-        fleet.kubectl(remote, "apply", "-f", "-", stdin="\n---\n".join(json.dumps(one) for one in SHOP))
         pod = fleet.get(remote, "pod", "-n", "shop", "cart")
         containers = [*pod["spec"]["containers"], *pod["spec"].get("initContainers", ())]
         (proxy,) = [one for one in containers if one["name"] == "istio-proxy"]
         variables = {one["name"]: one.get("value") for one in proxy["env"]}
         assert (variables["ISTIO_META_CLUSTER_ID"], variables["ISTIO_META_NETWORK"]) == (remote, NETWORKS[remote])
-        fleet.kubectl(remote, "wait", "-n", "shop", "pod/cart", "--for=condition=Ready", "--timeout=60s")
-    wanted = {
-        (remote, fleet.get(remote, "pod", "-n", "shop", "cart")["status"]["podIP"], NETWORKS[remote])
-        for remote in REMOTES
-    }
-    until(f"the primary knows {wanted}", lambda: carts(fleet) == wanted)
-
-
-def carts(fleet: Fleet) -> set[tuple[str, str, str]]:
-    """Cluster, address and network of each endpoint of the service, as the primary's istiod knows them."""
-    shards = debug(fleet, "endpointShardz").get("cart.shop.svc.cluster.local", {}).get("shop", {}).get("Shards", {})
-    return {
-        (shard.partition("/")[2], address, one["Network"])
-        for shard, endpoints in shards.items()
-        for one in endpoints
-        for address in one["Addresses"]
-    }
+    wanted = {(remote, addresses[remote], NETWORKS[remote]) for remote in REMOTES}
+    until(
+        f"the primary knows {wanted}", lambda: known(debug(fleet, "east", "endpointShardz"), "shop", "cart") == wanted
+    )
 
 
 def test_a_second_run_writes_nothing(fleet: Fleet) -> None:
@@ -191,7 +192,7 @@ def test_what_was_broken_by_hand_is_named(fleet: Fleet) -> None:
     """At the end: what istiod would repair at once stays broken only when it has lost the remote."""
     system = ("-n", "istio-system")
     fleet.kubectl("east", *system, "delete", "secret", "istio-remote-secret-west")
-    until("the primary has lost the remote", lambda: "west" not in {one["id"] for one in debug(fleet, "clusterz")})
+    until("the primary has lost the remote", lambda: "west" not in synced(fleet, "east"))
     root = {"data": {"root-cert.pem": new_root().certificate}}
     fleet.kubectl("west", *system, "patch", "configmap", "istio-ca-root-cert", "-p", json.dumps(root))
     fleet.kubectl("west", "annotate", "namespace", "istio-system", "topology.istio.io/controlPlaneClusters-")

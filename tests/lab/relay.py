@@ -7,7 +7,7 @@ import contextlib
 import ipaddress
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 Resolve = Callable[[str, int], int | None]
@@ -82,6 +82,46 @@ async def _tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, re
         return
     writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
     await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+
+
+@contextlib.contextmanager
+def forwarding(address: str, ports: Mapping[int, int]) -> Iterator[None]:
+    """Lead what arrives at an address of this machine on to ports of its loopback, by port.
+
+    The ports are shared with whoever listens on them on all addresses and shares, too, as Envoy does.
+    """
+    loop = asyncio.new_event_loop()
+
+    async def start() -> list[asyncio.Server]:
+        return [await asyncio.start_server(_to(end), address, port, reuse_port=True) for port, end in ports.items()]
+
+    servers = loop.run_until_complete(start())
+    thread = threading.Thread(target=loop.run_forever, name="forwarding", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.run_until_complete(_ended(servers))
+        loop.close()
+
+
+async def _ended(servers: Iterable[asyncio.Server]) -> None:
+    for server in servers:
+        server.close()
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _to(port: int) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+
+    return lead
 
 
 async def _answer(writer: asyncio.StreamWriter, status: str, text: str) -> None:
