@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import http
 import json
 import subprocess
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,17 @@ import yaml
 from ansible_collections.meshfleet.istio.plugins.module_utils.reader_tokens import claims
 from tests.lab import Lab
 from tests.lab.faults import ALWAYS, Fault, faults, refuses
+from tests.lab.proxies import STOCK_ENVOY, gateway
 from tests.lab.waiting import until
 
 from .conftest import running
+from .endpoints import PORT, deploy, known, told
 from .playbook import ORDINARY, Fleet, Result, Run, fleet_of, listen, real, task
 
 NETWORKS = {"east": "near", "south": "near", "west": "far"}
 PREFIX = "istio-remote-secret-"
 ACCOUNT = "istio-reader-service-account"
+CART = ("backend", "cart")
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +49,7 @@ def site(fleet: Fleet, *arguments: str, **extra: Any) -> Any:
         "remote_secrets_allow_loopback": True,
         "certificates_authority_path": str(fleet.folder / "authority"),
         "certificates_key_type": "ecdsa",
+        "install_values": {"pilot": {"env": dict(STOCK_ENVOY)}},
     }
     chosen = ("-i", str(fleet.folder / "three.yml"), "--limit", "clusters:!ungrouped", *arguments)
     return fleet.site(*chosen, extra=settings | extra)
@@ -110,17 +116,54 @@ def test_each_control_plane_is_in_step_with_all_clusters(fleet: Fleet, cluster: 
     assert found == dict.fromkeys(NETWORKS, "synced")
 
 
+def gateways(fleet: Fleet, cluster: str) -> set[str]:
+    """The addresses of the cluster's east-west gateway."""
+    service = fleet.get(cluster, "service", "-n", "istio-system", "istio-eastwestgateway")
+    return {one["ip"] for one in service["status"]["loadBalancer"]["ingress"]}
+
+
 def test_each_network_is_known_by_its_gateways(fleet: Fleet) -> None:
     addresses: dict[str, set[str]] = {network: set() for network in NETWORKS.values()}
     for cluster, network in NETWORKS.items():
         service = fleet.get(cluster, "service", "-n", "istio-system", "istio-eastwestgateway")
         assert service["metadata"]["labels"]["topology.istio.io/network"] == network
-        addresses[network] |= {one["ip"] for one in service["status"]["loadBalancer"]["ingress"]}
+        addresses[network] |= gateways(fleet, cluster)
     for cluster in NETWORKS:
         seen: dict[str, set[str]] = {}
-        for gateway in debug(fleet.lab, cluster, "networkz"):
-            seen.setdefault(gateway["Network"], set()).add(gateway["Addr"])
+        for one in debug(fleet.lab, cluster, "networkz"):
+            seen.setdefault(one["Network"], set()).add(one["Addr"])
         assert seen == addresses
+
+
+def test_each_cluster_has_the_services_of_the_others_as_endpoints(fleet: Fleet) -> None:
+    pods = deploy(fleet, NETWORKS, *CART)
+    for cluster in NETWORKS:
+        has_endpoints(fleet, cluster, pods)
+
+
+def has_endpoints(fleet: Fleet, cluster: str, pods: Mapping[str, str]) -> None:
+    """Wait until istiod knows all pods, and tells a proxy those of its network and the gateways of the other one."""
+    every = {(other, pods[other], network) for other, network in NETWORKS.items()}
+    near = {f"{pods[other]}:{PORT}" for other, network in NETWORKS.items() if network == NETWORKS[cluster]}
+    far = {
+        f"{address}:15443"
+        for other, network in NETWORKS.items()
+        if network != NETWORKS[cluster]
+        for address in gateways(fleet, other)
+    }
+    until(f"{cluster} knows {every}", lambda: known(debug(fleet.lab, cluster, "endpointShardz"), *CART) == every)
+    with gateway(fleet.lab, cluster, "istio=ingressgateway") as proxy:
+
+        def given() -> set[str]:
+            try:
+                return told(debug(fleet.lab, cluster, f"edsz?proxyID={proxy.pod}.istio-system"), *CART)
+            except urllib.error.HTTPError as error:
+                # So istiod answers before the proxy has come to it.
+                if error.code != http.HTTPStatus.NOT_FOUND:
+                    raise
+                return set()
+
+        until(f"{cluster}'s proxy has {near | far}", lambda: given() == near | far)
 
 
 def test_the_clusters_have_one_root(fleet: Fleet) -> None:
