@@ -169,15 +169,24 @@ def paths(snapshot: Snapshot) -> Iterator[Hit]:
     """Envoy makes paths normal before policies see them, as meshConfig.pathNormalization says, and cuts the query off.
 
     By default `/a/../b` becomes `/b` and `/%61` becomes `/a`; slashes are merged and `%2F` decoded only when asked for.
-    A value that is written otherwise matches no request: what it should deny goes through.
+    A value that is written otherwise matches no request: what it should deny goes through. Paths are no regular
+    expressions either.
     """
     how = snapshot.once(policies).normalization
     for policy in snapshot.of("AuthorizationPolicy"):
         for node in _entries(policy, "paths"):
             text = node.text
-            if not text or values.is_template(text):
+            if not text:
                 continue
-            if not text.startswith(("/", "*")):
+            if values.is_template(text):
+                sample = text.replace(values.ANY_SEGMENTS, "x").replace(values.ANY_SEGMENT, "x")
+                if normalized(sample, how) != sample:
+                    yield Hit(policy, node, f"a request that {text} is for comes in another form, as normalised")
+            elif text.endswith("/.*"):
+                begins = text.removesuffix("*")
+                message = f"{text} is no regular expression, it is for paths that begin with '{begins}'"
+                yield Hit(policy, node, message, f"write {text.removesuffix('.*')}*")
+            elif not text.startswith(("/", "*")):
                 yield Hit(policy, node, f"a path begins with /, so {text} matches no request")
             elif "?" in text or "#" in text:
                 yield Hit(policy, node, f"{text} is compared with the path alone, which has no query and no fragment")
