@@ -31,6 +31,7 @@ import yaml
 
 from tests.bench.cases import MANY, OURS, READERS, SINGLE, Contestant, Place, Task, manifests, nothing, play, repeated
 from tests.bench.delay import delayed
+from tests.bench.fleet import HOSTS, fleet_namespaces, fleet_pairs, fleet_site
 from tests.bench.life import STEPS, WAYS, files
 from tests.bench.measure import Sample, Summary, measured, requests_of, summary
 from tests.bench.report import Aim, Table, page, requests, seconds, section
@@ -363,46 +364,51 @@ def lives(bench: Bench, count: int, milliseconds: int) -> dict[tuple[str, str], 
     return taken
 
 
-HOSTS = 30
-
-
 def fleet(bench: Bench) -> tuple[Table, list[Aim]]:
-    """Many hosts, few clusters: each host is a client of its own, the API servers carry what many would."""
+    columns = ("playbook", "forks", "seconds", "requests", "writes", "MiB", "MiB, all processes")
+    rows = []
+    writes = 0
+    for title, argv in fleet_commands(bench):
+        # It makes what the measured runs find unchanged.
+        fleet_run(bench, [*argv, "--forks", "5"])
+        for forks in (5, HOSTS):
+            whole = summary([fleet_run(bench, [*argv, "--forks", str(forks)]) for _number in range(bench.rounds)])
+            rows.append(
+                (
+                    title,
+                    str(forks),
+                    seconds(whole.seconds),
+                    requests(whole.requests),
+                    str(whole.writes),
+                    f"{whole.mebibytes:.0f}",
+                    f"{whole.together:.0f}",
+                )
+            )
+            writes = max(writes, whole.writes)
+    notes = (
+        f"{HOSTS} inventory hosts that are {len(CLUSTERS)} clusters in turn. In the rows of remote_secrets each host"
+        f" sees all {HOSTS - 1} others, under names and with tokens of their own. Seconds of the whole command; the"
+        " machine runs the API servers, too. MiB is the largest process; of all processes, shared pages count once."
+    )
+    return Table(f"A fleet of {HOSTS} hosts, unchanged", notes, columns, rows), [
+        Aim(f"{HOSTS} unchanged hosts without a write", writes, 0, "writes")
+    ]
+
+
+def fleet_commands(bench: Bench) -> Iterator[tuple[str, list[str | Path]]]:
+    """The site, and all remote secrets, for more hosts than there are clusters."""
+    program = Path(sys.executable).with_name("ansible-playbook")
     inventory = bench.folder / "fleet"
     shutil.copytree(ROOT / "inventories" / "lab", inventory)
     hosts = yaml.safe_load((inventory / "hosts.yml").read_text(encoding="utf-8"))["clusters"]["hosts"]
-    names = sorted(hosts)
-    many_hosts = {
-        f"host-{number:02}": {**hosts[name], "cluster_name": name, "cluster_context": name}
-        for number in range(HOSTS)
-        for name in (names[number % len(names)],)
-    }
-    (inventory / "hosts.yml").write_text(json.dumps({"clusters": {"hosts": many_hosts}}), encoding="utf-8")
-    program = Path(sys.executable).with_name("ansible-playbook")
-    rows = []
-    for forks in (5, HOSTS):
-        # Hosts that are the same cluster are no mesh, which the role topology would say.
-        argv: list[str | Path] = [
-            program,
-            "site.yml",
-            "-i",
-            inventory,
-            "--skip-tags",
-            "topology",
-            "--forks",
-            str(forks),
-        ]
-        samples = [fleet_run(bench, argv) for _number in range(bench.rounds)]
-        whole = summary(samples)
-        rows.append(
-            (str(forks), seconds(whole.seconds), requests(whole.requests), str(whole.writes), f"{whole.mebibytes:.0f}")
-        )
-    notes = (
-        f"The site's second run on {HOSTS} inventory hosts that are {len(names)} clusters in turn. Seconds of the whole"
-        " command; the machine runs the API servers, too. MiB is the largest process; forks share most of it."
-    )
-    columns = ("forks", "seconds", "requests", "writes", "MiB")
-    return Table(f"A fleet of {HOSTS} hosts, unchanged", notes, columns, rows), []
+    (inventory / "hosts.yml").write_text(fleet_site(hosts), encoding="utf-8")
+    # Hosts that are the same cluster are no mesh, which the role topology would say.
+    yield "site", [program, "site.yml", "-i", inventory, "--skip-tags", "topology"]
+    pairs = bench.folder / "pairs.json"
+    pairs.write_text(fleet_pairs(sorted(hosts), bench.lab.kubeconfig), encoding="utf-8")
+    for name in CLUSTERS:
+        bench.lab.run_kubectl(name, "apply", "-f", "-", stdin="\n---\n".join(map(json.dumps, fleet_namespaces())))
+    yield "remote_secrets", [program, "playbooks/remote_secrets.yml", "-i", pairs]
 
 
 def fleet_run(bench: Bench, argv: Sequence[str | Path]) -> Sample:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from tests.bench.memory import peak_of
 from tests.lab import Lab
 from tests.lab.audit import WRITES
 
@@ -20,6 +21,8 @@ class Sample:
     seconds: float
     mebibytes: float = 0.0
     requests: Counter[str] = field(default_factory=Counter)
+    together: float = 0.0
+    """MiB of all its processes at their most."""
 
     @property
     def writes(self) -> int:
@@ -46,14 +49,15 @@ def measured(argv: Sequence[str | Path], folder: Path, log: Path, environment: M
         process = subprocess.Popen(
             argv, cwd=folder, env=dict(environment), stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT
         )
-        # Unlike RUSAGE_CHILDREN this tells of one command and those that it waited for, not of all before it.
-        status, usage = os.wait4(process.pid, 0)[1:]
+        with peak_of(process.pid) as peak:
+            # Unlike RUSAGE_CHILDREN this tells of one command and those that it waited for, not of all before it.
+            status, usage = os.wait4(process.pid, 0)[1:]
         seconds = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         text = log.read_text(encoding="utf-8", errors="replace")[-2000:]
         raise CommandFailed(f"{' '.join(map(str, argv))} ended with {process.returncode}:\n{text}")
-    return Sample(seconds, usage.ru_maxrss / 1024)
+    return Sample(seconds, usage.ru_maxrss / 1024, together=peak.mebibytes)
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Summary:
     mebibytes: float
     requests: Counter[str]
     writes: int
+    together: float = 0.0
 
 
 def summary(samples: Sequence[Sample]) -> Summary:
@@ -72,4 +77,5 @@ def summary(samples: Sequence[Sample]) -> Summary:
         median(sample.mebibytes for sample in samples),
         samples[-1].requests,
         max(sample.writes for sample in samples),
+        median(sample.together for sample in samples),
     )

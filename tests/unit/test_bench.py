@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.bench.cases import manifests, play, repeated
-from tests.bench.measure import Sample, summary
+from tests.bench.fleet import HOSTS, fleet_namespaces, fleet_pairs, fleet_site
+from tests.bench.measure import Sample, measured, summary
+from tests.bench.memory import family
 from tests.bench.report import Aim, Table, page, requests, section
 
 
@@ -68,3 +74,26 @@ def test_a_section_replaces_its_former_self_and_nothing_else() -> None:
     assert page(old, "# Bench", [section(measured, [aim], "Medians.")]) == (
         f"# Bench\n\n{measured}\n\n{aim}\n\nMedians.\n\n{tables[1]}\n\nOne round.\n"
     )
+
+
+def test_a_fleet_is_two_clusters_in_turn_and_each_host_a_mesh_member_of_its_own() -> None:
+    site = json.loads(fleet_site({"west": {"a": 1}, "east": {"a": 2}}))["clusters"]["hosts"]
+    assert len(site) == HOSTS
+    assert site["host-01"] == {"a": 1, "cluster_name": "west", "cluster_context": "west"}
+    pairs = json.loads(fleet_pairs(["east", "west"], Path("/kube")))["clusters"]["hosts"]
+    spaces = {one["metadata"]["name"] for one in fleet_namespaces()}
+    assert {one["remote_secrets_namespace"] for one in pairs.values()} == spaces
+    assert len(spaces) == HOSTS
+
+
+def test_the_memory_of_a_command_is_that_of_all_that_it_started(tmp_path: Path) -> None:
+    held = "import time; held = bytearray(60 * 1024 * 1024); held[::4096] = b'x' * len(held[::4096]); time.sleep(1.5)"
+    both = f"[subprocess.Popen([sys.executable, '-c', {held!r}]) for _ in '12']"
+    start = f"import subprocess, sys; [one.wait() for one in {both}]"
+    taken = measured([sys.executable, "-c", start], tmp_path, tmp_path / "log", os.environ)
+    assert 120 < taken.together < 250
+    assert taken.mebibytes < 100
+
+
+def test_a_family_is_a_process_and_what_it_started() -> None:
+    assert os.getpid() in family(os.getppid())
