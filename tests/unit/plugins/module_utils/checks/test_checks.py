@@ -79,6 +79,10 @@ def test_what_istioctl_says_of_the_same_object_is_not_repeated() -> None:
     assert [(one.code, one.object) for one in ours] == [("MF0115", "Gateway a"), ("MF0115", "Gateway b")]
     assert unrepeated(ours, [ours[0]._replace(code="IST0101")]) == ours[1:]
     assert unrepeated(ours, [ours[0]._replace(code="IST0102")]) == ours
+    either = ours[0]._replace(code="MF0412")
+    assert unrepeated([either], [either._replace(code="IST0130")]) == []
+    assert unrepeated([either], [either._replace(code="IST0131")]) == []
+    assert unrepeated([either._replace(code="MF0401")], [either._replace(code="IST0130")]) != []
 
 
 def test_all_libraries_of_checks_are_required() -> None:
