@@ -125,8 +125,8 @@ class ActionModule(ActionBase):
     def _inventory_says(self, args: Mapping[str, Any], variables: Variables) -> dict[str, Any]:
         """The cluster that the inventory's host is, for tasks that do not say: ad hoc, no playbook does it for them.
 
-        Else a repair, and with a kubeconfig for all of them those of a whole fleet, would go to whatever context that
-        kubeconfig holds for current.
+        Else a repair, and with a kubeconfig or a variable for all of them those of a whole fleet, would go to one
+        context, be it the one that E(K8S_AUTH_CONTEXT) names or that the kubeconfig holds for current.
         """
         asks_kubeconfig = not args.get("host")
         options = ["cluster_name", *(("kubeconfig", "context") if asks_kubeconfig else ())]
@@ -140,7 +140,7 @@ class ActionModule(ActionBase):
                 said[option] = self._templar.template(variables[variable])
         in_fleet = "clusters" in variables.get("group_names", ())
         if asks_kubeconfig and in_fleet and "context" not in {**args, **said}:
-            said["context"] = os.environ.get("K8S_AUTH_CONTEXT") or variables["inventory_hostname"]
+            said["context"] = variables["inventory_hostname"]
         return cast("dict[str, Any]", _untagged(said))
 
     def _with_kubeconfigs(self, args: dict[str, Any]) -> dict[str, Any]:

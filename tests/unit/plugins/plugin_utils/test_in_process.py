@@ -186,7 +186,8 @@ FLEET = {**HOST, "group_names": ["clusters"]}
 def test_what_the_inventory_says_of_a_host_that_is_a_cluster(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, Any], args: dict[str, Any], said: dict[str, Any]
 ) -> None:
-    monkeypatch.delenv("K8S_AUTH_CONTEXT", raising=False)
+    # One variable for all hosts must not lead them all to one cluster.
+    monkeypatch.setenv("K8S_AUTH_CONTEXT", "the-one")
     assert action()._inventory_says(args, variables) == said
 
 
