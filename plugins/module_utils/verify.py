@@ -59,7 +59,7 @@ def _unasked(deferred: Mapping[Identity, str]) -> Iterator[str]:
         keys = [str(key) for key, why in deferred.items() if why == reason]
         more = f" and {len(keys) - _TOLD} more" if len(keys) > _TOLD else ""
         yield (
-            f"not validated in check mode, since {reason}: {', '.join(keys[:_TOLD])}{more}; what the API server "
+            f"not fully validated in check mode, since {reason}: {', '.join(keys[:_TOLD])}{more}; what the API server "
             f"refuses of them shows only when they are applied"
         )
 

@@ -97,8 +97,8 @@ def test_check_mode_says_what_it_could_not_validate(fleet: Fleet) -> None:
     wrong = {**config_map("resources-unborn", "a"), "data": {"not a key": "c"}}
     checked = fleet.resources([unborn, wrong], arguments=("--check",)).ok().only()
     assert checked.data["warnings"] == [
-        "not validated in check mode, since their namespace does not exist yet: ConfigMap resources-unborn/a; what the "
-        "API server refuses of them shows only when they are applied"
+        "not fully validated in check mode, since their namespace does not exist yet: ConfigMap resources-unborn/a; "
+        "what the API server refuses of them shows only when they are applied"
     ]
     applied = fleet.resources([unborn, wrong]).only()
     assert "ConfigMap resources-unborn/a: " in applied.msg

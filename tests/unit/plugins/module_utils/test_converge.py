@@ -219,8 +219,8 @@ def test_check_mode_says_what_nobody_has_validated(refusal: ApiError, reason: st
     assert (changed, verbs) == (True, [f"{name} created" for name in names])
     assert warnings == [
         "ConfigMap apps/a: a is old",
-        f"not validated in check mode, since {reason}: ConfigMap apps/b, ConfigMap apps/c, ConfigMap apps/d and 1 "
-        f"more; what the API server refuses of them shows only when they are applied",
+        f"not fully validated in check mode, since {reason}: ConfigMap apps/b, ConfigMap apps/c, ConfigMap apps/d "
+        f"and 1 more; what the API server refuses of them shows only when they are applied",
     ]
 
 
