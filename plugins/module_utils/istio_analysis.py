@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from . import istioctl
@@ -29,27 +29,50 @@ _LEVELS = {"Error": Severity.ERROR, "Warning": Severity.WARNING}
 
 
 def istios(name: str, reading: Reading, cluster: Cluster, params: Mapping[str, Any]) -> list[Finding]:
-    """Istio's own findings about the same objects, their codes and levels unchanged."""
+    """Istio's own findings about the same objects, their codes and levels unchanged.
+
+    Over an object that it cannot decode istioctl never ends. istiod's webhook lets none into a cluster, so live ones
+    are looked through only after such a run. Raises MeshError.
+    """
     binary = istioctl.find(params.get("istioctl"))
     own = [one for one in reading.manifests if identity(one).group in _ISTIOS_GROUPS]
-    broken = {one: finding for told in istioctl.undecodable(binary, own) for one, finding in _broken(name, own, told)}
-    reading = reading.overlaid((), broken)
+    coming, live = ([one for one in own if ("uid" in one["metadata"]) is held] for held in (False, True))
     objects = Objects(reading, lambda kind: cluster.list(kind)[0])
-    with serving(objects) as kubeconfig:
-        messages = istioctl.analyze(binary, kubeconfig, params["revision"], params["root_namespace"])
-    return list(broken.values()) + [
-        Finding(
-            code=str(message.get("code")),
-            severity=_LEVELS.get(str(message.get("level")), Severity.INFO),
-            cluster=name,
-            object=str(message.get("origin") or ""),
-            path="",
-            message=str(message.get("message")),
-            reference=str(message.get("documentationUrl") or ""),
-        )
-        for message in messages
-        if needed(message).isdisjoint(objects.unread)
-    ]
+
+    def told(broken: Mapping[Identity, Finding]) -> list[Finding]:
+        objects.without(broken)
+        with serving(objects) as kubeconfig:
+            messages = istioctl.analyze(binary, kubeconfig, params["revision"], params["root_namespace"])
+        return [*broken.values(), *(_finding(name, one) for one in messages if needed(one).isdisjoint(objects.unread))]
+
+    broken = _undecodable(name, binary, coming)
+    try:
+        return told(broken)
+    except istioctl.NotEnded:
+        more = _undecodable(name, binary, live)
+        if not more:
+            raise
+        return told(broken | more)
+
+
+def _finding(name: str, message: Mapping[str, Any]) -> Finding:
+    return Finding(
+        code=str(message.get("code")),
+        severity=_LEVELS.get(str(message.get("level")), Severity.INFO),
+        cluster=name,
+        object=str(message.get("origin") or ""),
+        path="",
+        message=str(message.get("message")),
+        reference=str(message.get("documentationUrl") or ""),
+    )
+
+
+def _undecodable(name: str, binary: str, manifests: Sequence[Manifest]) -> dict[Identity, Finding]:
+    return {
+        one: finding
+        for told in istioctl.undecodable(binary, manifests)
+        for one, finding in _broken(name, manifests, told)
+    }
 
 
 _REMOTE_SECRETS = "remote secrets"
@@ -147,6 +170,13 @@ class Objects:
         self.unread |= {kind.kind for kind in READ if kind.plural in reading.forbidden}
         self._known: dict[Kind, Sequence[Manifest]] = {}
         self._lock = threading.Lock()
+
+    def without(self, left_out: Collection[Identity]) -> None:
+        """From now on, these are not among them."""
+        for held in self._held.values():
+            for key in left_out:
+                held.pop(key, None)
+        self._known.clear()
 
     def __call__(self, kind: Kind) -> Sequence[Manifest]:
         with self._lock:

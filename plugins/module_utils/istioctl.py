@@ -14,6 +14,10 @@ from typing import Any, NamedTuple
 from .errors import MeshError
 
 
+class NotEnded(MeshError):
+    """istioctl took longer than it was given."""
+
+
 def find(option: str | None) -> str:
     """The path of istioctl. Raises MeshError that says where it was looked for."""
     for source, path in (("option istioctl", option), ("environment variable ISTIOCTL", os.environ.get("ISTIOCTL"))):
@@ -49,7 +53,8 @@ def render(binary: str, operator: str, timeout: float = 120.0) -> str:
 def analyze(binary: str, kubeconfig: str, revision: str, root_namespace: str, timeout: float = 120.0) -> list[Any]:
     """The messages about all namespaces, see https://istio.io/latest/docs/reference/commands/istioctl/#istioctl-analyze.
 
-    Each has C(code), C(level), C(origin), C(message), C(documentationUrl). Raises MeshError with istioctl's own reason.
+    Each has C(code), C(level), C(origin), C(message), C(documentationUrl). Raises MeshError with istioctl's own reason,
+    NotEnded where there is none.
     """
     command = [binary, "analyze", "--all-namespaces", "--output", "json", "--istioNamespace", root_namespace]
     with tempfile.NamedTemporaryFile("w", prefix="meshfleet-", suffix=".json") as file:
@@ -106,4 +111,4 @@ def _run(command: list[str], text: str, timeout: float) -> subprocess.CompletedP
         raise MeshError(f"istioctl at {command[0]} cannot be run: {error}") from error
     except subprocess.TimeoutExpired as error:
         what = " ".join(word for word in command[1:3] if not word.startswith("-"))
-        raise MeshError(f"istioctl {what} did not end within {timeout:.0f} s ({command[0]})") from error
+        raise NotEnded(f"istioctl {what} did not end within {timeout:.0f} s ({command[0]})") from error

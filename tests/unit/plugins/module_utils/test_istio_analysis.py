@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from ansible_collections.meshfleet.istio.plugins.module_utils import istioctl
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.live import Reading
+from ansible_collections.meshfleet.istio.plugins.module_utils.client import Cluster
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import ApiError
-from ansible_collections.meshfleet.istio.plugins.module_utils.istio_analysis import Objects, needed
+from ansible_collections.meshfleet.istio.plugins.module_utils.istio_analysis import Objects, istios, needed
 from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import TABLE, Kind
 from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import Manifest
 
@@ -79,3 +82,51 @@ def test_a_services_ports_are_those_of_the_pods_unless_it_says_otherwise() -> No
     given = Objects(Reading(held, frozenset()), refusing)(TABLE["", "Service"])
     assert given[0]["spec"]["ports"] == [{"port": 443, "targetPort": 443}, {"port": 80, "targetPort": "web"}, "odd"]
     assert given[1] == held[1]
+
+
+SCRIPT = """#!/bin/sh
+echo "$1" >> {folder}/runs
+case "$1" in
+  validate) grep -q '"late"' && cat {folder}/told >&2; exit 1;;
+  analyze) test -e {folder}/hangs && rm {folder}/hangs && exec sleep 60; echo '[]';;
+esac
+"""
+
+
+def program(folder: Path) -> str:
+    (folder / "told").write_text('\t* VirtualService/shop/late: cannot parse proto message: bad "2 s"\n')
+    path = folder / "istioctl"
+    path.write_text(SCRIPT.format(folder=folder), encoding="utf-8")
+    path.chmod(0o755)
+    return str(path)
+
+
+def late(**metadata: str) -> Manifest:
+    meant = {"name": "late", "namespace": "shop", **metadata}
+    return {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": meant, "spec": {"a": "2 s"}}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "hangs", "runs"),
+    [
+        pytest.param(late(), False, ["validate", "analyze"], id="what is not live is looked through first"),
+        pytest.param(late(uid="1"), True, ["analyze", "validate", "analyze"], id="what is live once it is in the way"),
+    ],
+)
+def test_what_cannot_be_decoded_is_left_out(
+    manifest: Manifest, hangs: bool, runs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if hangs:
+        (tmp_path / "hangs").touch()
+    monkeypatch.setattr(istioctl.analyze, "__defaults__", (1.0,))
+    params = {"istioctl": program(tmp_path), "revision": "default", "root_namespace": "istio-system"}
+    (found,) = istios("east", Reading([manifest], frozenset()), cast(Cluster, None), params)
+    assert (found.code, found.object, found.path) == ("IST0106", "VirtualService shop/late", "spec.a")
+    assert (tmp_path / "runs").read_text().split() == runs
+
+
+def test_a_live_cluster_takes_one_process(tmp_path: Path) -> None:
+    params = {"istioctl": program(tmp_path), "revision": "default", "root_namespace": "istio-system"}
+    fine = late(uid="1", name="fine")
+    assert istios("east", Reading([fine], frozenset()), cast(Cluster, None), params) == []
+    assert (tmp_path / "runs").read_text().split() == ["analyze"]
