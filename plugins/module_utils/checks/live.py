@@ -157,16 +157,20 @@ _CONTAINER = frozenset(
     ("name", "image", "args", "ports", "livenessProbe", "readinessProbe", "startupProbe", "restartPolicy")
 ) | {"securityContext"}
 
+_STATUS = frozenset(("phase", "podIP", "conditions"))
+
 
 def _slim(item: Manifest) -> Manifest:
     """The object without what no check looks at: most of a large cluster's memory is managedFields and pods."""
     metadata = {key: value for key, value in item["metadata"].items() if key != "managedFields"}
     if item["kind"] != "Pod":
         return {**item, "metadata": metadata}
-    spec: dict[str, Any] = {key: value for key, value in item["spec"].items() if key in _POD}
+    spec = _only(item.get("spec"), _POD)
     for name in ("containers", "initContainers"):
-        if name in spec:
-            spec[name] = [{key: value for key, value in one.items() if key in _CONTAINER} for one in spec[name]]
-    status = item.get("status") or {}
-    shown = {key: status[key] for key in ("phase", "podIP", "conditions") if key in status}
-    return {**item, "metadata": metadata, "spec": spec, "status": shown}
+        if isinstance(spec.get(name), list):
+            spec[name] = [_only(one, _CONTAINER) for one in spec[name]]
+    return {**item, "metadata": metadata, "spec": spec, "status": _only(item.get("status"), _STATUS)}
+
+
+def _only(value: Any, names: Collection[str]) -> dict[str, Any]:
+    return {key: item for key, item in value.items() if key in names} if isinstance(value, dict) else {}
