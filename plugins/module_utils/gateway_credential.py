@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from . import authority, authority_folder, serving
+from . import authority, authority_folder, published, serving
 from .authority import KeyType, Signer
 from .authority_folder import Pair
 from .client import Cluster
@@ -20,6 +21,9 @@ from .pem_options import absolute, needed, pair, signer_of, single, text_of
 from .published import found
 from .serving import KEYS, Credential, Shape, Wanted
 from .task import Result, Task, cluster_of, converged
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 _TYPE = "kubernetes.io/tls"
 
@@ -34,7 +38,7 @@ def gateway_credential(task: Task) -> Result:
     authority.require_library()
     now = datetime.now(UTC)
     try:
-        wanted = _wanted(params, now, check=task.check)
+        wanted = _wanted(params, now, partial(_clients, cluster, namespace), check=task.check)
         decision = serving.decide(_live(cluster, namespace, name), wanted, now)
     except (ApiError, Unreachable):
         raise
@@ -98,7 +102,22 @@ def _live(cluster: Cluster, namespace: str, name: str) -> Credential | str | Non
         return "it holds what is no PEM"
 
 
-def _wanted(params: Mapping[str, Any], now: datetime, *, check: bool) -> Wanted:
+def _clients(cluster: Cluster, namespace: str, root: x509.Certificate) -> tuple[x509.Certificate, ...]:
+    """The mesh's root, and while the mesh moves to it from another one, that as well.
+
+    Until the move is finished there are clients whose certificates the other one has signed.
+    """
+    roots = published.trusted(cluster, namespace)
+    return tuple(roots) if root in roots else (root,)
+
+
+def _wanted(
+    params: Mapping[str, Any],
+    now: datetime,
+    clients_of: Callable[[x509.Certificate], tuple[x509.Certificate, ...]],
+    *,
+    check: bool,
+) -> Wanted:
     shape, renew_before = _shape(params), timedelta(days=params["renew_before"])
     given = text_of(params, "certificate")
     clients = text_of(params, "client_roots")
@@ -108,7 +127,7 @@ def _wanted(params: Mapping[str, Any], now: datetime, *, check: bool) -> Wanted:
         chain = text_of(params, "chain")
         between = (*more, *(authority.certificates(chain, "chain") if chain else ()))
         key = authority.private_key(needed(params, "key"), "key")
-        roots = roots or (_root(params),)
+        roots = roots or clients_of(_root(params))
         shown = tuple(one for one in dict.fromkeys(between) if one != first and one not in roots)
         return Wanted(shape, roots, renew_before, given=Credential(first, key, shown, roots))
     useless = [option for option in ("key", "key_path", "chain", "chain_path") if params[option] is not None]
@@ -117,7 +136,7 @@ def _wanted(params: Mapping[str, Any], now: datetime, *, check: bool) -> Wanted:
     if not shape.hosts:
         raise MeshError("hosts is missing; give the names that clients ask for, such as *.mesh.internal")
     signer = _signer(params, now, check=check)
-    return Wanted(shape, roots or (signer.certificate,), renew_before, signer)
+    return Wanted(shape, roots or clients_of(signer.certificate), renew_before, signer)
 
 
 def _root(params: Mapping[str, Any]) -> Any:

@@ -44,6 +44,12 @@ def in_force(cluster: Cluster, namespace: str) -> list[x509.Certificate]:
     return list(dict.fromkeys(_roots(live))) if live else []
 
 
+def trusted(cluster: Cluster, namespace: str) -> list[x509.Certificate]:
+    """The roots that workloads of a namespace trust, whichever istiod serves it; empty where none does."""
+    live = found(cluster, "ConfigMap", _NAME, namespace)
+    return list(dict.fromkeys(_roots(live))) if live else []
+
+
 def refuse_unknown(cluster: Cluster, namespace: str, root: x509.Certificate) -> None:
     """Raises MeshError while a running istiod does not hand out the root."""
     live = _handed_out(cluster, namespace)

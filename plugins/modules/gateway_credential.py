@@ -44,7 +44,9 @@ options:
   client_roots:
     description:
       - The roots of the clients that a server of C(MUTUAL) TLS lets in, as PEM text; the mesh's root without it.
-      - In a root transition of the mesh, the old root and the new one.
+      - In a root transition of the mesh, clients of the old root are let in as well, as long as istiod hands it out
+        beside the given one (ConfigMap C(istio-ca-root-cert) of O(namespace)). Where this option is set, it must hold
+        both.
     type: str
   client_roots_path:
     description: A file with the roots of the clients, an absolute path.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import pytest
 from ansible_collections.meshfleet.istio.plugins.module_utils import authority, serving
 from tests.lab import Lab
 
-from .playbook import ORDINARY, Fleet, Result, fleet_of, listen, real, task
-from .test_trust import new_root, secrets_of
+from .playbook import ORDINARY, Fleet, Result, config_map, fleet_of, listen, real, task
+from .test_trust import Root, new_root, secrets_of
 
 NAMESPACE = "credential"
 HOSTS = ["*.mesh.internal"]
@@ -88,6 +89,30 @@ def test_a_given_one_takes_its_place_and_more_clients_are_let_in(fleet: Fleet, t
     assert (made.changed, replaced.changed, again.changed) == (True, True, False)
     assert replaced.data["renewed"] == "another certificate is given"
     assert held(fleet, "given") == {**given, "ca.crt": files["client_roots"]}
+
+
+def test_clients_of_all_roots_are_let_in_while_the_mesh_moves_to_another_one(fleet: Fleet) -> None:
+    """Istiod is played by kubectl, which writes what it hands out."""
+    old, new, own = new_root(), new_root(), {"namespace": "credential-moved"}
+    fleet.namespace("east", own["namespace"])
+
+    def made(bundle: str, root: Root, **options: Any) -> str:
+        handed_out = config_map(own["namespace"], "istio-ca-root-cert", **{"root-cert.pem": bundle})
+        fleet.kubectl("east", "apply", "-f", "-", stdin=json.dumps(handed_out))
+        given = {"name": "moved", "hosts": HOSTS, **own, **root.options, **options}
+        fleet.play(task("gateway_credential", **given)).ok()
+        data = fleet.get("east", "secret", "-n", own["namespace"], "moved")["data"]
+        return base64.b64decode(data["ca.crt"]).decode()
+
+    both = old.certificate + new.certificate
+    assert made(old.certificate, old) == old.certificate
+    assert made(both, old) == both
+    assert made(both, new) == both
+    assert made(new.certificate, new) == new.certificate
+    # Other clients than the mesh's are whom the user names.
+    assert made(both, new, client_roots=new.certificate) == new.certificate
+    stranger = new_root()
+    assert made(both, stranger) == stranger.certificate
 
 
 def test_what_cannot_work_is_refused_before_anything_is_written(fleet: Fleet) -> None:
