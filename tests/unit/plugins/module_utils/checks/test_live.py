@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ansible_collections.meshfleet.istio.plugins.module_utils.checks.catalogue import findings
 from ansible_collections.meshfleet.istio.plugins.module_utils.checks.live import Reading, read
 from ansible_collections.meshfleet.istio.plugins.module_utils.client import Bounds, Cluster
+from ansible_collections.meshfleet.istio.plugins.module_utils.errors import ApiError
 from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import Kind
 from ansible_collections.meshfleet.istio.plugins.module_utils.manifests import Manifest, identity
 
@@ -76,3 +78,24 @@ def test_what_is_applied_again_keeps_its_age() -> None:
     assert Reading([live], frozenset()).overlaid([changed], [identity(old)]).manifests == [changed]
     answered = {**changed, "metadata": {**old["metadata"], "creationTimestamp": "2026-02-01T00:00:00Z"}}
     assert Reading([live], frozenset()).overlaid([answered]).manifests == [answered]
+
+
+class Refusing(Held):
+    """A cluster that lets nobody list these plurals."""
+
+    refused = frozenset(("istiooperators", "services"))
+
+    def list(self, kind: Kind, namespace: str | None = None, **selectors: Any) -> tuple[list[Manifest], str]:
+        if kind.plural in self.refused:
+            raise ApiError(403, "Forbidden", f"{kind.plural} is forbidden")
+        return super().list(kind, namespace, **selectors)
+
+
+def test_an_operator_in_a_cluster_is_looked_for_and_the_right_to_it_is_not_missed() -> None:
+    operator = made("IstioOperator", "istio-system", "old", "install.istio.io/v1alpha1", spec={})
+    operator["metadata"]["uid"] = "1"
+    found = findings(read(Held(operator)).snapshot("east"))
+    assert [one.code for one in found if one.object == "IstioOperator istio-system/old"] == ["MF0509"]
+    reading = read(Refusing())
+    assert reading.forbidden == ("services",)
+    assert "IstioOperator" not in reading.unknown
