@@ -214,11 +214,13 @@ class Objects:
 
 
 def _defaulted(service: Manifest) -> Manifest:
-    """With the ports of the pods, which an API server sets to those of the Service."""
+    """With what an API server adds to ports, and istioctl looks at."""
     spec, ports = service.get("spec"), Node(service).at("spec", "ports").value
     if not isinstance(spec, dict) or not isinstance(ports, list):
         return service
-    made = [{"targetPort": one.get("port"), **one} if isinstance(one, dict) else one for one in ports]
+    made = [
+        {"protocol": "TCP", "targetPort": one.get("port"), **one} if isinstance(one, dict) else one for one in ports
+    ]
     return {**service, "spec": {**spec, "ports": made}}
 
 

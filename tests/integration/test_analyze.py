@@ -274,6 +274,7 @@ def test_a_finding_can_be_lived_with(fleet: Fleet) -> None:
     given = [
         {"code": "MF0101", "object": "VirtualService analyze/*", "reason": "until the move"},
         {"code": "IST01*", "cluster": "west", "reason": "other cluster"},
+        {"code": "IST0138", "object": "Gateway analyze/*", "reason": "long gone"},
     ]
     result = analyzed(fleet, definition=[GATEWAY, ROUTES], namespaces=["analyze"], suppress=given, fail_on="info")
     assert result.outcome == "failed"
@@ -281,7 +282,8 @@ def test_a_finding_can_be_lived_with(fleet: Fleet) -> None:
     assert "MF0101" not in result.msg
     (suppressed,) = result.data["suppressed"]
     assert (suppressed["code"], suppressed["reason"]) == ("MF0101", "until the move")
-    assert any("IST01* for * covers nothing" in warning for warning in result.data["warnings"])
+    (idle,) = [warning for warning in result.data["warnings"] if "covers nothing" in warning]
+    assert "IST0138 for Gateway analyze/*" in idle
 
 
 def test_the_fleet_in_one_report(fleet: Fleet, tmp_path: Path) -> None:

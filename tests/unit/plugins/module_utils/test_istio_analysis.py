@@ -75,12 +75,12 @@ def test_a_message_needs_the_kinds_that_it_calls_missing(code: str, text: str, k
     assert needed({"code": code, "message": text}) == kinds
 
 
-def test_a_services_ports_are_those_of_the_pods_unless_it_says_otherwise() -> None:
-    ports = [{"port": 443}, {"port": 80, "targetPort": "web"}, "odd"]
+def test_a_services_ports_are_those_of_the_pods_and_tcp_unless_it_says_otherwise() -> None:
+    ports = [{"port": 443}, {"port": 80, "targetPort": "web", "protocol": "UDP"}, "odd"]
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "edge", "namespace": "edge"}}
     held = [{**service, "spec": {"ports": ports}}, {**service, "metadata": {"name": "none", "namespace": "edge"}}]
     given = Objects(Reading(held, frozenset()), refusing)(TABLE["", "Service"])
-    assert given[0]["spec"]["ports"] == [{"port": 443, "targetPort": 443}, {"port": 80, "targetPort": "web"}, "odd"]
+    assert given[0]["spec"]["ports"] == [{"port": 443, "targetPort": 443, "protocol": "TCP"}, *ports[1:]]
     assert given[1] == held[1]
 
 
