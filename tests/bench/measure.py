@@ -55,7 +55,8 @@ def measured(argv: Sequence[str | Path], folder: Path, log: Path, environment: M
         seconds = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        text = log.read_text(encoding="utf-8", errors="replace")[-2000:]
+        text = log.read_text(encoding="utf-8", errors="replace")
+        text = "\n".join([*(line for line in text.splitlines() if "fatal:" in line), text[-2000:]])
         raise CommandFailed(f"{' '.join(map(str, argv))} ended with {process.returncode}:\n{text}")
     return Sample(seconds, usage.ru_maxrss / 1024, together=peak.mebibytes)
 
