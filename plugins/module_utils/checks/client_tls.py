@@ -99,7 +99,7 @@ def mutual_client(snapshot: Snapshot) -> Iterator[Hit]:
             if lost:
                 more = f"; the same holds for {len(lost) - 1} more Services" if len(lost) > 1 else ""
                 severity = Severity.WARNING if told.wide else None
-                yield Hit(told.rule, told.node, f"{next(iter(lost.values()))}{more}", "", severity)
+                yield Hit(told.rule, told.node, f"{next(iter(lost.values()), '')}{more}", "", severity)
 
 
 def _takes_none(snapshot: Snapshot, service: Resource, pods: list[Resource], port: Node) -> str:

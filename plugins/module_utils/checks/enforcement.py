@@ -300,7 +300,7 @@ def _pointless(policy: Policy, scopes: Sequence[_Scope]) -> Iterator[Hit]:
         yield Hit(policy.resource, "spec.rules", f"{same} allows every request to its pods")
     elif policy.nodes:
         keys = ((policy.action, _canonical(node)) for node in policy.nodes)
-        others = [next(one.rules[key] for one in scopes if key in one.rules) for key in keys]
+        others = [next((one.rules[key] for one in scopes if key in one.rules), policy) for key in keys]
         if all(other is not policy for other in others):
             yield Hit(policy.resource, "spec.rules", f"{others[0]} has the same rules for its pods")
 
