@@ -5,13 +5,15 @@ BIN := $(VENV)/bin
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.stamp
 REQUIREMENTS := requirements-dev.txt requirements.txt meta/ee-requirements.txt
+# Two at a time: much of a test's time is spent waiting for clusters, and each worker has clusters of its own.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # mypy and pytest must see the checkout, never another collection path of the caller's.
 unexport ANSIBLE_COLLECTIONS_PATH
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test lint ansible-lint sanity unit integration demo down bench pages keys build clean
+.PHONY: help venv test lint ansible-lint sanity unit integration binaries demo down bench pages keys build clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -28,8 +30,8 @@ $(BENCH_STAMP): tests/bench/requirements.txt $(STAMP)
 	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt
 	@touch $@
 
-test: lint ansible-lint sanity ## everything: lint, types, unit and integration tests
-	@pytest tests/unit tests/integration
+test: lint ansible-lint sanity binaries ## everything: lint, types, unit and integration tests
+	@pytest $(SIDE_BY_SIDE) tests/unit tests/integration
 
 lint: $(STAMP) ## ruff (style and format), mypy --strict, yamllint, playbook syntax
 	@ruff check .
@@ -45,10 +47,13 @@ sanity: $(STAMP) ## ansible-test sanity on a copy, without containers
 	@python -m tests.sanity.run
 
 unit: $(STAMP) ## the tests that need no cluster
-	@pytest tests/unit
+	@pytest $(SIDE_BY_SIDE) tests/unit
 
-integration: $(STAMP) ## the tests against real control planes; the first run builds them, about 13 minutes
-	@pytest tests/integration
+integration: binaries ## the tests against real control planes
+	@pytest $(SIDE_BY_SIDE) tests/integration
+
+binaries: $(STAMP) ## the lab's control planes, built once, which takes about 13 minutes
+	@python -m tests.lab build
 
 demo: $(STAMP) ## two local clusters with a mesh on them, then the same run again: it changes nothing
 	@python -m tests.demo

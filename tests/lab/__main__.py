@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import keeper
+from . import binaries, keeper
 from .errors import LabError
 from .lab import DEFAULT_CLUSTERS, ComponentStatus, Lab, default_state
 
@@ -27,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     down.add_argument("--keep", action="store_true", help="keep the logs")
     commands.add_parser("status", parents=[state], help="show every process; exits with 0 only when all run")
     commands.add_parser("env", parents=[state], help="print shell exports to look around with")
+    commands.add_parser("build", help="build what the lab runs, where it is neither on PATH nor built already")
     keep = commands.add_parser("keep", help="run the keeper of one cluster; `up` starts it")
     keep.add_argument("folder", type=Path)
     return root
@@ -44,6 +45,9 @@ def table(rows: Sequence[ComponentStatus]) -> str:
 def run(options: argparse.Namespace) -> int:
     if options.command == "keep":
         keeper.keep(options.folder)
+        return 0
+    if options.command == "build":
+        binaries.resolve(agent_too=True)
         return 0
     lab = Lab(options.state, report=lambda line: print(line, file=sys.stderr, flush=True))
     if options.command == "up":

@@ -117,10 +117,14 @@ def cache_key() -> str:
     return digest.hexdigest()[:16]
 
 
-def resolve(assets: str | None = None, search_path: str | None = None) -> dict[str, Binary]:
+def resolve(
+    assets: str | None = None, search_path: str | None = None, *, agent_too: bool = False
+) -> dict[str, Binary]:
     """Find every command of the lab, and build those that are nowhere."""
     assets = os.environ.get("KUBEBUILDER_ASSETS") if assets is None else assets
-    packages = {name: one for name, one in tools((MODULE / "go.mod").read_text()).items() if name != AGENT}
+    packages = tools((MODULE / "go.mod").read_text())
+    if not agent_too:
+        del packages[AGENT]
     found = {name: binary for name in packages if (binary := _find(name, assets, search_path))}
     missing = {name: package for name, package in packages.items() if name not in found}
     built = {name: Binary(str(path), "built") for name, path in _built(missing).items()} if missing else {}
