@@ -117,9 +117,7 @@ def cache_key() -> str:
     return digest.hexdigest()[:16]
 
 
-def resolve(
-    assets: str | None = None, search_path: str | None = None, *, agent_too: bool = False
-) -> dict[str, Binary]:
+def resolve(assets: str | None = None, search_path: str | None = None, *, agent_too: bool = False) -> dict[str, Binary]:
     """Find every command of the lab, and build those that are nowhere."""
     assets = os.environ.get("KUBEBUILDER_ASSETS") if assets is None else assets
     packages = tools((MODULE / "go.mod").read_text())
