@@ -137,6 +137,26 @@ def ansible_playbook(playbook: Path | str, *arguments: str, environment: Mapping
     return Run(done.returncode, done.stdout, done.stderr, seconds, results, recap)
 
 
+def ansible(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    """What `ansible` prints, run as a user does at a prompt."""
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("ansible")), *arguments],
+        cwd=ROOT,
+        env={
+            **clean_environment(Path(os.devnull)),
+            "ANSIBLE_CALLBACKS_ENABLED": "meshfleet.istio.summary",
+            **(environment or {}),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def clean_environment(record: Path) -> dict[str, str]:
     foreign = ("ANSIBLE_", "K8S_AUTH_", "MESHFLEET_", "KUBE", "ISTIOCTL", "PYTHONPATH")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
@@ -192,7 +212,7 @@ class Fleet:
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             here = Path(folder)
             for name, text in (files or {}).items():
-                (here / name).parent.mkdir(exist_ok=True)
+                (here / name).parent.mkdir(parents=True, exist_ok=True)
                 (here / name).write_text(text)
             (here / "hosts.json").write_text(json.dumps(inventory))
             (here / "play.json").write_text(json.dumps([play]))

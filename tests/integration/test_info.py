@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +11,7 @@ import yaml
 from tests.lab import Lab
 
 from .mesh import story
-from .playbook import ORDINARY, ROOT, Fleet, Result, config_map, fleet_of, listen, task
+from .playbook import ORDINARY, ROOT, Fleet, Result, ansible, config_map, fleet_of, listen, task
 
 PATHS = {"in-process": (), "ordinary": ORDINARY}
 NAMESPACE = "info"
@@ -183,6 +180,18 @@ def test_who_may_read_some_namespaces_reads_them_however_many(waits: dict[str, R
     assert waits["everywhere"].msg.endswith("or name the namespaces to read in namespaces")
 
 
+def test_the_documented_permissions_are_enough_for_a_glance(fleet: Fleet, results: dict[str, list[Result]]) -> None:
+    page = (ROOT / "docs/permissions.md").read_text().partition("## Looking")[2]
+    fleet.kubectl("east", "apply", "-f", "-", stdin=page.partition("```yaml\n")[2].partition("```")[0])
+    name = "meshfleet-mesh-info"
+    who = f"--user={name}"
+    fleet.kubectl("east", "create", "clusterrolebinding", name, f"--clusterrole={name}", who)
+    fleet.kubectl("east", "create", "rolebinding", name, "-n", "istio-system", f"--role={name}", who)
+    (told,) = fleet.play(task("mesh_info", impersonate_user=name)).ok().ours("east")
+    (whole,) = (one for one in results["in-process"] if "mesh" in one.data)
+    assert told.data["mesh"] == whole.data["mesh"]
+
+
 def test_a_cluster_without_a_mesh_is_told_so(fleet: Fleet, make_lab: Any) -> None:
     empty = fleet_of(make_lab())
     run = empty.play(task("mesh_info"), task("resource_info"), hosts={"solo": {}}).ok()
@@ -217,9 +226,9 @@ def test_thousands_of_objects_come_in_pages(fleet: Fleet) -> None:
 
 
 def test_it_works_at_a_prompt(fleet: Fleet) -> None:
-    command: list[Path | str] = [Path(sys.executable).with_name("ansible"), "east", "-i", "inventories/lab", "-m"]
-    given = ["meshfleet.istio.resource_info", "-a", "kinds=Gateway query=length(@)"]
-    environment = {"MESHFLEET_LAB": str(fleet.lab.state), "PATH": "/usr/bin:/bin", "HOME": str(fleet.folder)}
-    run = subprocess.run([*command, *given], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert '"result": 1' in run.stdout
+    said = ansible(
+        *("east", "-i", "inventories/lab", "-m", "meshfleet.istio.resource_info"),
+        *("-a", "kinds=Gateway query=length(@)"),
+        environment={"MESHFLEET_LAB": str(fleet.lab.state)},
+    )
+    assert '"result": 1' in said

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.lab import Lab
 
-from .playbook import ROOT, Fleet, clean_environment, fleet_of, listen
+from .playbook import Fleet, ansible, fleet_of, listen
 
 NAMESPACE = "ad-hoc"
 
@@ -23,22 +19,6 @@ def fleet(lab: Lab) -> Fleet:
     fleet = fleet_of(lab)
     fleet.namespace("east", NAMESPACE)
     return fleet
-
-
-def ansible(*arguments: str, more: Mapping[str, str]) -> str:
-    """What `ansible` prints, run as a user does."""
-    done = subprocess.run(
-        [str(Path(sys.executable).with_name("ansible")), *arguments],
-        cwd=ROOT,
-        env={**clean_environment(Path(os.devnull)), "ANSIBLE_CALLBACKS_ENABLED": "meshfleet.istio.summary", **more},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("way", ["settings", "kubeconfig"])
@@ -53,7 +33,7 @@ def test_a_cluster_of_the_kubeconfig_is_repaired(fleet: Fleet, tmp_path: Path, w
     metadata = {"name": way, "namespace": NAMESPACE}
     manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"key": "value"}}
     options = json.dumps({"definition": manifest})
-    said = ansible("east", "-i", str(source), "-m", "meshfleet.istio.resources", "-a", options, more=more)
+    said = ansible("east", "-i", str(source), "-m", "meshfleet.istio.resources", "-a", options, environment=more)
 
     assert said.startswith("east | CHANGED")
     assert fleet.get("east", "-n", NAMESPACE, "configmap", way)["data"] == {"key": "value"}

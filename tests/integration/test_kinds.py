@@ -19,11 +19,12 @@ from tests.examples import MODULES, PREFIX, Example, entry_of, examples_of, sour
 from tests.lab import AuditEvent, Lab
 
 from .mesh import story
-from .playbook import ORDINARY, ROOT, WRITES, Fleet, Result, listen, real
+from .playbook import ORDINARY, ROOT, WRITES, Fleet, Result, ansible, listen, real
 
 COMMON = frozenset(options("cluster", "object", "apply", "wait"))
 TYPES = {"object": "dict", "array": "list", "string": "str", "integer": "int", "boolean": "bool", "number": "float"}
 AD_HOC = "ansible east -m "
+REPAIR = "meshfleet.istio.peer_authentication"
 every_module = pytest.mark.parametrize("module", sorted(MODULES))
 
 # Each is run after the one before, with what the module has to say then.
@@ -100,6 +101,8 @@ def assert_life(lives: Lives, example: Example) -> None:
         step: [action] for step, action in LIFE.items()
     }
     assert {step for step, one in told.items() if one.changed} == {"check", "create", "remove"}
+    assert {step for step, one in told.items() if one.data["diff"]} == {"check", "create", "remove"}
+    assert told["check"].data["diff"] == told["create"].data["diff"]
     advice = ADVICE.get(example.module)
     warnings = [text for one in told.values() for text in one.data.get("warnings", ())]
     assert [text for text in warnings if advice is None or advice not in text] == []
@@ -107,7 +110,7 @@ def assert_life(lives: Lives, example: Example) -> None:
 
 @pytest.fixture(scope="module")
 def lives(fleet: Fleet) -> Lives:
-    return lives_of(fleet, EXAMPLES)
+    return lives_of(fleet, EXAMPLES, "--diff")
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=str)
@@ -120,26 +123,34 @@ def test_each_example_is_written_once_and_deleted_once(lives: Lives) -> None:
     assert written == {"patch": len(EXAMPLES), "delete": len(EXAMPLES)}
 
 
-@pytest.fixture(scope="module")
-def outside(fleet: Fleet, lives: Lives) -> Lives:
-    """The first example of each module again, each task in a process of its own."""
+@dataclass(frozen=True)
+class Outside:
+    """An example of each module, by its name, and what became of it in processes of its own."""
+
+    examples: Mapping[str, Example]
+    lives: Lives
+
+
+@pytest.fixture(scope="module", params=[0, -1], ids=["first", "last"])
+def outside(fleet: Fleet, lives: Lives, request: pytest.FixtureRequest) -> Outside:
     assert lives.results  # the same objects, so not at the same time
-    return lives_of(fleet, [renamed_examples(module)[0] for module in sorted(MODULES)], *ORDINARY)
+    examples = {module: renamed_examples(module)[request.param] for module in sorted(MODULES)}
+    return Outside(examples, lives_of(fleet, list(examples.values()), "--diff", *ORDINARY))
 
 
 @every_module
-def test_an_example_lives_the_same_in_a_process_of_its_own(lives: Lives, outside: Lives, module: str) -> None:
-    example = renamed_examples(module)[0]
-    assert_life(outside, example)
-    keys = ("changed", "msg", "resources", "warnings", "invocation")
+def test_an_example_lives_the_same_in_a_process_of_its_own(lives: Lives, outside: Outside, module: str) -> None:
+    example = outside.examples[module]
+    assert_life(outside.lives, example)
+    keys = ("changed", "msg", "resources", "diff", "warnings", "invocation")
     for step in LIFE:
-        here, there = (one.results[module, example.title, step].data for one in (lives, outside))
+        here, there = (one.results[module, example.title, step].data for one in (lives, outside.lives))
         assert {key: there.get(key) for key in keys} == {key: here.get(key) for key in keys}, step
 
 
 @every_module
 def test_the_documented_result_is_the_result(lives: Lives, module: str) -> None:
-    told = set(yaml.safe_load(source(module).RETURN)) - {"diff"}
+    told = set(yaml.safe_load(source(module).RETURN))
     ansibles_own = {"invocation", "_ansible_no_log", "_ansible_verbose_always", "ansible_facts", "warnings"}
     for (name, title, step), result in lives.results.items():
         if name == module:
@@ -185,6 +196,23 @@ def test_every_line_of_the_page_is_a_task(fleet: Fleet) -> None:
         fleet.namespace("east", namespace)
     run = fleet.play(*({**one, "ignore_errors": True} for one in tasks), arguments=("--check",)).ok()
     assert {one.action: one.msg for one in run.ours("east") if one.outcome != "ok"} == {}
+
+
+def test_a_mesh_is_repaired_by_one_line(fleet: Fleet) -> None:
+    """The line is that of the page, run as it is typed."""
+    (line,) = (
+        one for one in (ROOT / "docs/modules.md").read_text().splitlines() if one.startswith(f"{AD_HOC}{REPAIR} ")
+    )
+    policy = ("peerauthentication", "-n", "istio-system", "default")
+    drifted = '{"spec": {"mtls": {"mode": "PERMISSIVE"}}}'
+    fleet.kubectl("east", "patch", *policy, "--type=merge", "-p", drifted)
+    ear = listen(fleet.lab)
+    command = [*shlex.split(line)[1:], "-i", "inventories/lab"]
+    said = [ansible(*command, environment={"MESHFLEET_LAB": str(fleet.lab.state)}) for _time in range(2)]
+    assert [text.split(" =>")[0] for text in said] == ["east | CHANGED", "east | SUCCESS"]
+    assert fleet.get("east", *policy)["spec"] == {"mtls": {"mode": "STRICT"}}
+    assert [event.verb for event in real(ear.written("east"))] == ["patch"]
+    assert ear.heard("west") == []
 
 
 # Options
