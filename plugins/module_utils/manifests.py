@@ -209,11 +209,9 @@ def _checked(manifest: Any, where: str, operators: bool) -> Manifest:
     _check_mappings(manifest, f"{label} {metadata['name']}")
     if manifest["kind"] == "Secret" and manifest["apiVersion"] == "v1":
         manifest = _encoded(manifest)
-    return {
-        key: {name: item for name, item in value.items() if name not in _SERVER_SET} if key == "metadata" else value
-        for key, value in manifest.items()
-        if key != "status"
-    }
+    # istioctl writes `annotations: null`, a difference that would come and go with the annotation of `accepted`.
+    kept = {name: item for name, item in metadata.items() if name not in _SERVER_SET and item is not None}
+    return {key: kept if key == "metadata" else value for key, value in manifest.items() if key != "status"}
 
 
 def _check_mappings(manifest: Manifest, label: str) -> None:

@@ -173,6 +173,13 @@ def encoded(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
+def test_metadata_that_is_null_is_left_out() -> None:
+    (found,) = parse(
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "annotations": None, "labels": {"b": "c"}}}
+    )
+    assert found["metadata"] == {"name": "a", "labels": {"b": "c"}}
+
+
 def test_string_data_becomes_data_and_wins() -> None:
     secret = {
         "apiVersion": "v1",
