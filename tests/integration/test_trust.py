@@ -136,6 +136,79 @@ def test_the_subject_names_the_cluster(fleet: Fleet, root: Root) -> None:
     assert authority.path_length(certificate) == 0
 
 
+def test_a_root_in_files(fleet: Fleet, root: Root, tmp_path: Path) -> None:
+    namespace = "trust-files"
+    files = {"root_certificate_path": tmp_path / "root.pem", "root_key_path": tmp_path / "root.key"}
+    for path, text in zip(files.values(), root, strict=True):
+        path.touch(mode=0o600)
+        path.write_text(text)
+    paths = {name: str(path) for name, path in files.items()}
+    made, same, mixed = each(
+        fleet,
+        namespace,
+        paths,
+        root.options,
+        {"root_certificate": root.certificate, "root_key_path": paths["root_key_path"]},
+    )
+    assert (made.changed, made.data["root_fingerprint"]) == (True, root.fingerprint)
+    assert [(one.outcome, one.changed) for one in (same, mixed)] == [("ok", False)] * 2
+    files["root_key_path"].chmod(0o604)
+    alone = {"root_certificate_path": paths["root_certificate_path"]}
+    relative = {**alone, "root_key_path": "root.key"}
+    readable, keyless, lost = each(fleet, namespace, paths, alone, relative)
+    assert f"{files['root_key_path']} has mode 0604" in readable.msg
+    assert "root_key is missing" in keyless.msg
+    assert lost.outcome == "failed"
+    assert [line for line in secrets_of(root.key) if line in readable.msg + keyless.msg + lost.msg] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [({"key_type": "ecdsa", "key_size": 384}, "ECDSA P-384"), ({"key_type": "rsa", "key_size": 2048}, "RSA 2048")],
+    ids=["ecdsa", "rsa"],
+)
+def test_an_authority_is_as_the_options_say(fleet: Fleet, root: Root, options: dict[str, Any], kind: str) -> None:
+    namespace = f"trust-shape-{options['key_type']}"
+    shape = {"path_length": 1, "dns_names": ["istiod.example.com", "ca.example.com"], "validity": 200}
+    run(fleet, namespace, **options, **shape, **root.options).ok()
+    made = cacerts(fleet, namespace)
+    (certificate,) = authority.certificates(made["ca-cert.pem"], "")
+    assert str(authority.key_type(certificate)) == kind
+    assert authority.matches(certificate, authority.private_key(made["ca-key.pem"], ""))
+    assert authority.path_length(certificate) == 1
+    assert authority.dns_names(certificate) == ("istiod.example.com", "ca.example.com")
+    days = (certificate.not_valid_after_utc - datetime.now(UTC)).total_seconds() / 86400
+    assert 199.9 < days <= 200
+    wanted = {**options, **shape, **root.options}
+    again, shorter, other = each(
+        fleet, namespace, wanted, {**wanted, "path_length": 0}, {**wanted, "path_length": 0, "dns_names": []}
+    )
+    assert (again.changed, again.data["renewed"]) == (False, None)
+    assert shorter.data["renewed"] == "its path length is 1, not 0"
+    assert other.data["renewed"] == "its DNS names are istiod.example.com, ca.example.com, not (none)"
+
+
+def test_a_secret_of_cert_managers_is_left_alone(fleet: Fleet, root: Root) -> None:
+    namespace, company = "trust-manager", given()
+    fleet.namespace("east", namespace)
+    options = company.options
+    values = {"tls.crt": options["certificate"], "tls.key": options["key"], "ca.crt": options["root_certificate"]}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "cacerts", "namespace": namespace},
+        "type": "kubernetes.io/tls",
+        "stringData": values,
+    }
+    fleet.kubectl("east", "apply", "-f", "-", stdin=json.dumps(secret))
+    ear = listen(fleet.lab)
+    told = each(fleet, namespace, root.options, options, {**root.options, "root_transition": "prepare"})
+    said = f"Secret {namespace}/cacerts holds tls.crt, which istiod prefers"
+    assert [said in one.msg and "cert-manager" in one.msg for one in told] == [True] * 3
+    assert ear.written("east") == []
+    assert cacerts(fleet, namespace) == values
+
+
 def test_an_authority_is_renewed_before_its_end(fleet: Fleet, root: Root) -> None:
     namespace = "trust-renewed"
     run(fleet, namespace, validity=20, renew_before=5, **root.options).ok()
