@@ -82,7 +82,7 @@ def test_a_remote_reaches_istiod_through_the_primarys_gateway(fleet: Fleet) -> N
     root = fleet.get("west", "configmap", "-n", "istio-system", "istio-ca-root-cert")["data"]["root-cert.pem"]
     with exposed(fleet.lab, "east"), gateway(fleet.lab, "east", "istio=eastwestgateway", 15012, 15017) as proxy:
         client = identity(fleet.lab, "west", "shop", "default", through=15012)
-        (leaf, *_) = x509.load_pem_x509_certificates(client.certificate.read_bytes())
+        leaf = x509.load_pem_x509_certificates(client.certificate.read_bytes())[0]
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         assert names.get_values_for_type(x509.UniformResourceIdentifier) == [
             "spiffe://mesh.example.com/ns/shop/sa/default"
@@ -180,7 +180,7 @@ def test_a_gateway_without_an_address_is_told(fleet: Fleet) -> None:
     settings: dict[str, Any] = {
         "cross_cluster_gateway_east_west": "present",
         "cross_cluster_gateway_east_west_k8s": {"service": {"type": "ClusterIP"}},
-        "cross_cluster_gateway_wait_timeout": 20,
+        "cross_cluster_gateway_wait_timeout": 10,
     }
     run = site(fleet, "--limit", "south", "--tags", "cross_cluster", **settings)
     told = [one.msg for one in run.results if one.host == "south" and one.outcome == "failed"][-1]
