@@ -43,7 +43,7 @@ _SECRET, _ACCOUNT, _DEPLOYMENT = TABLE["", "Secret"], TABLE["", "ServiceAccount"
 _CONFIG_MAP = TABLE["", "ConfigMap"]
 _ISSUE_SECONDS = 30.0
 _SETTLE_SECONDS = 10.0
-"""How long an API server may take until rights that were just given count."""
+"""How long an API server may take until tokens and rights that were just given count."""
 _PAUSE = 0.1
 _AUTHORITY = "kube-root-ca.crt"
 """The ConfigMap in which Kubernetes tells pods who signs the API server's certificate."""
@@ -231,7 +231,7 @@ def _renewed(peer: Peer, cluster: Cluster, current: Manifest | None, following: 
         raise MeshError(
             f"its API server made no token for {peer.account} in {peer.namespace}; check its controller manager"
         )
-    if not _taken(peer, token, settling):
+    if not _taken(peer, token, settling, new=True):
         raise MeshError(
             f"its API server refuses a new token of {peer.account}; check its --service-account-issuer and "
             f"--service-account-key-file, and a proxy before it that may take the Authorization header away"
@@ -299,27 +299,28 @@ def _bearer(peer: Peer, token: str) -> Cluster:
     return Cluster(connect_by_token(peer.options, token), peer.bounds)
 
 
-def _taken(peer: Peer, token: str, settling: bool) -> bool:
-    """Whether the peer takes the token; C(settling) where its rights were given a moment ago.
+def _taken(peer: Peer, token: str, settling: bool, *, new: bool = False) -> bool:
+    """Whether the peer takes the token, which is C(new) or not; C(settling) where its rights were given a moment ago.
 
     A server answers no request with one that it refuses, see
-    https://kubernetes.io/docs/reference/access-authn-authz/authentication/. Raises MeshError where it takes the token
-    and lets it read nothing, which istiod would not complain of where anybody looks.
+    https://kubernetes.io/docs/reference/access-authn-authz/authentication/. It looks tokens and rights up in what it
+    remembers, and may know of new ones a moment later. Raises MeshError where it takes the token and lets it read
+    nothing, which istiod would not complain of where anybody looks.
     """
     bearer = _bearer(peer, token)
-    until = time.monotonic() + (_SETTLE_SECONDS if settling and not peer.task.check else 0)
+    until = time.monotonic() + _SETTLE_SECONDS
     while True:
         try:
             bearer.request("GET", _POD.path(), {"limit": "1"})
         except ApiError as error:
-            if error.code == 401:
-                return False
-            if error.code != 403:
+            if error.code not in (401, 403):
                 raise
             # Check mode has not given the rights that it tells of.
-            if settling and peer.task.check:
+            if error.code == 403 and settling and peer.task.check:
                 return True
-            if time.monotonic() >= until:
+            if not (new if error.code == 401 else settling) or time.monotonic() >= until:
+                if error.code == 401:
+                    return False
                 raise MeshError(
                     f"its API server takes the token of {peer.namespace}/{peer.account} and lets it list no pods "
                     f"(403), so that istiod would read nothing of it; the ClusterRole or ClusterRoleBinding of that "

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.lab import AuditEvent
+from tests.lab.faults import faults, refuses
 
 from .conftest import running
 from .playbook import Fleet, Result, fleet_of, listen, real, task
-from .test_multicluster import ACCOUNT, PREFIX, held, remote_task
+from .test_multicluster import ACCOUNT, PREFIX, held, remote_task, remotes
 
 SYSTEM = ("-n", "istio-system")
 RIGHTS = "meshfleet-istio-reader-istio-system"
@@ -76,6 +78,22 @@ def test_rights_that_somebody_took_come_back_and_the_token_stays(fleet: Fleet, k
     assert not given(fleet).changed
 
 
+def test_a_new_token_that_the_server_does_not_know_at_once_is_shown_again(fleet: Fleet) -> None:
+    """It compares a token with the copy of its Secret that it remembers, which may be of before it held the token."""
+    servers = yaml.safe_load(fleet.lab.kubeconfig.read_text())["clusters"]
+    server = next(one["cluster"]["server"] for one in servers if one["name"] == "south")
+    with faults(fleet.lab, "south", refuses(401).on("GET", "/api/v1/pods").repeated(2)) as late:
+        south = {"name": "south", "kubeconfig": str(late.kubeconfig), "server": server}
+        peers = [south, *remotes(fleet, ["west"])]
+        rotated = fleet.play(task("remote_secret", remotes=peers, allow_loopback=True, rotate_after="1s")).ok().only()
+        assert late.met() == [2]
+    assert made(rotated, "south") == [
+        f"created Secret {ACCOUNT}-token.east.2",
+        f"deleted Secret {ACCOUNT}-token.east.1",
+    ]
+    assert not given(fleet).changed
+
+
 def test_an_account_that_others_made_and_that_may_read_nothing_is_told(fleet: Fleet) -> None:
     fleet.kubectl("south", *SYSTEM, "delete", "serviceaccount", ACCOUNT)
     fleet.kubectl("south", "delete", "ClusterRoleBinding", RIGHTS)
@@ -94,7 +112,7 @@ def test_what_was_made_goes_when_the_cluster_leaves(fleet: Fleet) -> None:
     leave = task("remote_secret", state="absent", revoke=True)
     gone = fleet.play(leave, hosts={"west": {}}).ok().only()
     assert gone.changed
-    for kind, name in (("clusterrole", RIGHTS), ("clusterrolebinding", RIGHTS), ("secret", f"{ACCOUNT}-token.east.1")):
+    for kind, name in (("clusterrole", RIGHTS), ("clusterrolebinding", RIGHTS), ("secret", f"{ACCOUNT}-token.east.2")):
         assert not fleet.exists("west", *SYSTEM, kind, name)
     assert not fleet.exists("west", *SYSTEM, "serviceaccount", ACCOUNT)
     assert fleet.exists("east", *SYSTEM, "secret", PREFIX + "west")
