@@ -18,7 +18,7 @@ import yaml
 
 from ansible_collections.meshfleet.istio.plugins.module_utils.reader_tokens import claims
 from tests.lab import Lab
-from tests.lab.faults import ALWAYS, Fault, faults, refuses
+from tests.lab.faults import ALWAYS, LOST, Fault, faults, refuses
 from tests.lab.proxies import STOCK_ENVOY, gateway
 from tests.lab.waiting import until
 
@@ -99,15 +99,21 @@ def on_east(fleet: Fleet, *tasks: dict[str, Any], arguments: tuple[str, ...] = (
     return found.ours("east")
 
 
-def without_west(fleet: Fleet) -> tuple[str, ...]:
-    """An inventory that goes with the others, and in which west does not answer."""
-    kubeconfig, hosts = fleet.folder / "nowhere.yml", fleet.folder / "down.yml"
+def instead(fleet: Fleet, name: str, **variables: Any) -> tuple[str, ...]:
+    """An inventory that goes with the others and says otherwise of one cluster."""
+    hosts = fleet.folder / "instead.yml"
+    hosts.write_text(yaml.safe_dump({"clusters": {"hosts": {name: variables}}}))
+    return "-i", str(hosts)
+
+
+def without(fleet: Fleet, name: str) -> tuple[str, ...]:
+    """An inventory that goes with the others, and in which a cluster does not answer."""
+    kubeconfig = fleet.folder / "nowhere.yml"
     nowhere = yaml.safe_load(fleet.lab.kubeconfig.read_text())
     for one in nowhere["clusters"]:
         one["cluster"]["server"] = "https://127.0.0.1:9"
     kubeconfig.write_text(yaml.safe_dump(nowhere))
-    hosts.write_text(yaml.safe_dump({"clusters": {"hosts": {"west": {"cluster_kubeconfig": str(kubeconfig)}}}}))
-    return "-i", str(hosts)
+    return instead(fleet, name, cluster_kubeconfig=str(kubeconfig))
 
 
 @pytest.mark.parametrize("cluster", NETWORKS)
@@ -185,6 +191,19 @@ def test_a_second_run_writes_nothing(fleet: Fleet) -> None:
     assert {name: real(ear.written(name)) for name in NETWORKS} == {name: [] for name in NETWORKS}
 
 
+@pytest.mark.parametrize("tags", [(), ("--tags", "remote_secrets")], ids=["all", "remote_secrets"])
+def test_an_inventory_that_is_no_mesh_is_refused_before_any_cluster_is_asked(
+    fleet: Fleet, tags: tuple[str, ...]
+) -> None:
+    ear = listen(fleet.lab)
+    wrong = instead(fleet, "west", cluster_name="east", cluster_network="", mesh_id="another")
+    run = site(fleet, *wrong, *tags)
+    assert run.code != 0
+    for problem in ("have one cluster name, east", "have several mesh IDs", "have no network, others do"):
+        assert problem in run.output
+    assert {name: ear.heard(name) for name in NETWORKS} == {name: [] for name in NETWORKS}
+
+
 def test_what_was_broken_by_hand_is_repaired(fleet: Fleet) -> None:
     before = {name: held(fleet, "east", name) for name in ("west", "south")}
     fleet.kubectl("west", "-n", "istio-system", "delete", "secret", f"{ACCOUNT}-token.east.1")
@@ -196,13 +215,45 @@ def test_what_was_broken_by_hand_is_repaired(fleet: Fleet) -> None:
     assert fleet.get("south", "secret", "-n", "istio-system", PREFIX + "east")["data"]["east"] != "eA=="
     labels = fleet.get("west", "namespace", "istio-system")["metadata"]["labels"]
     assert labels["topology.istio.io/network"] == "far"
+    assert accepted(fleet, "east", "west")
+    in_step(fleet, "east")
+
+
+def in_step(fleet: Fleet, cluster: str) -> None:
+    def told() -> bool:
+        found = {one["id"]: one["syncStatus"] for one in debug(fleet.lab, cluster, "clusterz")}
+        return found == dict.fromkeys(NETWORKS, "synced")
+
+    until(f"istiod of {cluster} is in step with all clusters", told, 30)
+
+
+def test_a_cluster_that_is_lost_in_the_middle_of_a_run_is_completed_by_the_next(fleet: Fleet) -> None:
+    clusters = yaml.safe_load(fleet.lab.kubeconfig.read_text())["clusters"]
+    server = next(one["cluster"]["server"] for one in clusters if one["name"] == "west")
+    for name in NETWORKS:
+        fleet.kubectl(name, "-n", "istio-system", "delete", "peerauthentication", "--all")
+    fleet.kubectl("east", "-n", "istio-system", "delete", "secret", PREFIX + "south")
+    with faults(fleet.lab, "west", LOST.after(20).repeated(ALWAYS)) as cut_off:
+        way = {"cluster_kubeconfig": str(cut_off.kubeconfig), "cluster_remote_server": server}
+        lost = site(fleet, *instead(fleet, "west", **way))
+        assert cut_off.met()[0] > 0
+    assert lost.code != 0
+    assert {name: counts["failures"] for name, counts in lost.recap.items()} == {"east": 0, "south": 0, "west": 1}
+    there = {name: fleet.exists(name, "-n", "istio-system", "peerauthentication") for name in NETWORKS}
+    assert there == {"east": True, "south": True, "west": False}
+    assert accepted(fleet, "east", "south")
+    site(fleet).ok()
+    assert fleet.exists("west", "-n", "istio-system", "peerauthentication")
+    ear = listen(fleet.lab)
+    site(fleet).ok()
+    assert {name: real(ear.written(name)) for name in NETWORKS} == {name: [] for name in NETWORKS}
 
 
 def test_a_cluster_that_is_down_keeps_no_other_from_all_of_its_state(fleet: Fleet) -> None:
     before = held(fleet, "east", "west")
     fleet.kubectl("east", "-n", "istio-system", "delete", "secret", PREFIX + "south")
     fleet.kubectl("east", "-n", "istio-system", "delete", "peerauthentication", "--all")
-    run = site(fleet, *without_west(fleet))
+    run = site(fleet, *without(fleet, "west"))
     assert run.code != 0
     assert {name: counts["failures"] for name, counts in run.recap.items()} == {"east": 0, "south": 0, "west": 1}
     assert "no access to west: " in " ".join(text for one in run.ours("south") for text in one.data.get("warnings", ()))
@@ -283,6 +334,30 @@ def test_the_secret_is_the_one_that_istioctl_makes(fleet: Fleet, path: tuple[str
     assert live["metadata"]["labels"]["istio/multiCluster"] == "true"
     assert live["metadata"]["annotations"]["networking.istio.io/cluster"] == "west"
     assert list(live["data"]) == ["west"]
+    theirs = made_by_istioctl(fleet, "west")
+    assert live["metadata"]["labels"].items() >= theirs["metadata"]["labels"].items()
+    for where in ("name", "namespace", "annotations"):
+        assert live["metadata"][where] == theirs["metadata"][where]
+    assert (live["apiVersion"], live["kind"]) == (theirs["apiVersion"], theirs["kind"])
+    assert tokenless(base64.b64decode(live["data"]["west"]).decode()) == tokenless(theirs["stringData"]["west"])
+
+
+def made_by_istioctl(fleet: Fleet, cluster: str) -> dict[str, Any]:
+    """What `istioctl create-remote-secret` prints; the token that it makes for it is taken away again."""
+    reach = [f"--kubeconfig={fleet.lab.kubeconfig}", f"--context={cluster}"]
+    command = [str(fleet.lab.istioctl), "create-remote-secret", f"--name={cluster}", *reach]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    token = f"{ACCOUNT}-istio-remote-secret-token"
+    fleet.kubectl(cluster, "-n", "istio-system", "delete", "secret", token)
+    found: dict[str, Any] = yaml.safe_load(done.stdout)
+    return found
+
+
+def tokenless(kubeconfig: str) -> dict[str, Any]:
+    """The whole kubeconfig but for its token, of which it is sure that there is one."""
+    config: dict[str, Any] = yaml.safe_load(kubeconfig)
+    assert config["users"][0]["user"].pop("token")
+    return config
 
 
 def test_what_cannot_work_is_refused(fleet: Fleet) -> None:
@@ -373,10 +448,24 @@ def test_a_cluster_leaves_only_a_mesh_that_is_told(fleet: Fleet) -> None:
     assert {name: real(ear.written(name)) for name in NETWORKS} == {name: [] for name in NETWORKS}
 
 
+def test_nothing_is_done_on_a_cluster_that_another_one_cannot_forget(fleet: Fleet) -> None:
+    ear = listen(fleet.lab)
+    stuck = leave(fleet, *without(fleet, "south"))
+    assert stuck.code != 0
+    assert "west stays in the mesh as yet: south did not forget it" in " ".join(stuck.output.split())
+    assert {name: ways(fleet, name) for name in NETWORKS} == {
+        "east": ["south"],
+        "south": ["east", "west"],
+        "west": ["east", "south"],
+    }
+    assert real(ear.written("west")) == []
+    assert given(fleet, "east", "west") != []
+
+
 def test_a_cluster_that_does_not_answer_is_shut_out(fleet: Fleet) -> None:
     site(fleet, "--tags", "remote_secrets").ok()
     assert accepted(fleet, "west", "east")
-    gone = leave(fleet, *without_west(fleet))
+    gone = leave(fleet, *without(fleet, "west"))
     assert gone.code != 0
     assert {name: counts["failures"] for name, counts in gone.recap.items()} == {"east": 0, "south": 0, "west": 1}
     assert "west did not do its part (see above)" in gone.output
@@ -386,7 +475,15 @@ def test_a_cluster_that_does_not_answer_is_shut_out(fleet: Fleet) -> None:
 
 
 def test_a_cluster_that_has_left_is_known_to_nobody(fleet: Fleet) -> None:
+    site(fleet, "--tags", "remote_secrets").ok()
+    ear = listen(fleet.lab)
     left = leave(fleet).ok()
+    forgotten, own, shut_out = (
+        [event.received_at for name in names for event in real(ear.written(name)) if text in event.name]
+        for names, text in ((("east", "south"), PREFIX), (("west",), ""), (("east", "south"), "-token.west."))
+    )
+    assert (len(forgotten), len(shut_out)) == (2, 2)
+    assert max(forgotten) < min(own) <= max(own) < min(shut_out)
     assert left.recap["west"]["changed"] == 1
     assert {name: ways(fleet, name) for name in NETWORKS} == {"east": ["south"], "south": ["east"], "west": []}
     assert given(fleet, "west", "east") == given(fleet, "west", "south") == []
