@@ -64,7 +64,7 @@ def test_a_reading_holds_each_object(data: st.DataObject) -> None:
 @FUZZ
 @given(st.data())
 def test_a_gate_judges_anything(data: st.DataObject) -> None:
-    before, after = (named(broken(data.draw(st.sampled_from(SCENES)), data)) for _ in range(2))
+    before, after = (named(broken(data.draw(st.sampled_from(SCENES)), data)) for _side in range(2))
     kind = ISTIO_KINDS["VirtualService"]
     actions = [Action(Verb.UPDATE, kind, desired=one, live=one) for one in after]
     gone = [Action(Verb.DELETE, kind, live=one) for one in before[:1]]
