@@ -6,11 +6,9 @@ ansible-playbook show that nothing is lost on the way to the user.
 
 from __future__ import annotations
 
-import json
-import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -21,34 +19,36 @@ import yaml
 from ansible_collections.meshfleet.istio.plugins.module_utils import client
 from ansible_collections.meshfleet.istio.plugins.module_utils.client import Bounds, Cluster
 from ansible_collections.meshfleet.istio.plugins.module_utils.connection import connect
-from ansible_collections.meshfleet.istio.plugins.module_utils.converge import Pace, Wish, converge
+from ansible_collections.meshfleet.istio.plugins.module_utils.converge import Wish
 from ansible_collections.meshfleet.istio.plugins.module_utils.errors import MeshError, PartlyApplied
-from ansible_collections.meshfleet.istio.plugins.module_utils.kinds import Kind, named
-from ansible_collections.meshfleet.istio.plugins.module_utils.wait import deadline
 from tests.lab import Lab
 from tests.lab.faults import ALWAYS, LOST, SILENT, Fault, Faulty, cut, faults, refuses
 
-from .playbook import ORDINARY, Fleet, Manifest, config_map, fleet_of, listen, real, task
-
-NAMESPACE = "faults"
-SECONDS = 15
-"""What a step with passing faults may take; without faults it takes a tenth of a second."""
-
-
-def kind(name: str) -> Kind:
-    found = named(name)
-    assert found is not None
-    return found
-
-
-CONFIG_MAPS = kind("ConfigMap")
+from .faulty import (
+    CONFIG_MAPS,
+    NAMESPACE,
+    SECONDS,
+    TRIALS,
+    VERBS,
+    WRITES,
+    directly,
+    done,
+    failure,
+    grounded,
+    names_of,
+    operation,
+    rows,
+    run,
+    settled,
+    through,
+    wish,
+)
+from .playbook import ORDINARY, Fleet, Manifest, config_map, listen, real, task
 
 
 @pytest.fixture(scope="module")
 def fleet(lab: Lab) -> Fleet:
-    fleet = fleet_of(lab)
-    fleet.namespace("east", NAMESPACE)
-    return fleet
+    return grounded(lab)
 
 
 @pytest.fixture(scope="module")
@@ -64,84 +64,69 @@ def faulty(proxy: Faulty) -> Iterator[Faulty]:
     proxy.set()
 
 
-def through(faulty: Faulty, *, sleep: Callable[[float], None] = time.sleep, **bounds: Any) -> Cluster:
-    return Cluster(connect({"kubeconfig": str(faulty.kubeconfig)}), Bounds(**bounds), sleep)
-
-
-def directly(fleet: Fleet) -> Cluster:
-    return Cluster(connect({"kubeconfig": str(fleet.lab.kubeconfig), "context": "east"}), Bounds())
-
-
-def run(cluster: Cluster, wish: Wish, wait: float = 0) -> dict[str, str]:
-    """What was done with each object."""
-    pace = Pace(False, deadline(wait) if wait else None, lambda _message: None)
-    actions = converge(cluster, wish, pace).actions
-    assert len({action.identity for action in actions}) == len(actions)
-    return {action.identity.name: action.verb.value for action in actions}
-
-
-def wish(scope: str, **values: str) -> Wish:
-    manifests = [config_map(NAMESPACE, name, value=value) for name, value in values.items()]
-    return Wish(manifests, scope=scope, prune_kinds=[CONFIG_MAPS])
-
-
-def settled(fleet: Fleet, wanted: Wish) -> None:
-    """A rerun finds nothing to do."""
-    assert set(run(directly(fleet), wanted).values()) <= {"unchanged"}
-
-
-TRIALS = ("dryRun=All", "")
-WRITES = ("", "dryRun=All")
-
-
-def everywhere(fault: Fault) -> list[Fault]:
-    """The fault once for each way to ask: a LIST, a trial and a write of an apply and of a deletion."""
-    return [
-        fault.on("GET"),
-        fault.on("PATCH", *TRIALS),
-        fault.on("PATCH", *WRITES),
-        fault.on("DELETE", *TRIALS),
-        fault.on("DELETE", *WRITES),
-    ]
-
+WAYS = {
+    "list": ("GET",),
+    "try": ("PATCH", *TRIALS),
+    "apply": ("PATCH", *WRITES),
+    "try-delete": ("DELETE", *TRIALS),
+    "delete": ("DELETE", *WRITES),
+}
+"""Each way to ask: a LIST, a trial and a write of an apply and of a deletion."""
+APPLIES, DELETES, LISTS = {"list", "try", "apply"}, {"list", "try-delete", "delete"}, {"list"}
 
 PASSING = {
+    "401": refuses(401, "Unauthorized"),
+    "409": refuses(409, "the object has been modified"),
     "429": refuses(429),
+    "429-later": refuses(429, Retry_After="1"),
     "500": refuses(500),
     "502": Fault(status=502, body="bad gateway"),
     "503": refuses(503),
+    "503-later": refuses(503, Retry_After="1"),
     "504": refuses(504),
     "not-json": Fault(status=200, body="<html>log in</html>"),
     "empty": Fault(status=200),
     "reset": LOST,
     "cut-at-once": cut(0),
     "cut": cut(40),
+    "silent": SILENT,
     "late": Fault(delay=0.2),
     "slow": Fault(slow=2),
+}
+STRUCK = {
+    # What can lose a race: the rest names no version of what it wants.
+    "409": {"try", "apply"},
+    # A task may lose four time-outs, and loses two at most here.
+    "silent": {"apply", "delete"},
 }
 
 
 @pytest.mark.parametrize("name", PASSING)
 def test_faults_that_pass_are_not_noticed(fleet: Fleet, faulty: Faulty, name: str) -> None:
-    fault = PASSING[name]
     first = wish(name, **{f"{name}-{at}": "1" for at in "abc"})
     second = wish(name, **{f"{name}-a": "1", f"{name}-b": "2", f"{name}-d": "1"})
+    absent = wish(name, **{f"{name}-a": "1"})._replace(present=False)
     applied = {"a": "unchanged", "b": "updated", "c": "deleted", "d": "created"}
-    steps: list[tuple[Wish, dict[str, str], list[int]]] = [
-        (first, dict.fromkeys("abc", "created"), [1, 1, 1, 0, 0]),
-        (second, applied, [1, 1, 1, 1, 1]),
-        (second, dict.fromkeys("abd", "unchanged"), [1, 0, 0, 0, 0]),
-        (wish(name), dict.fromkeys("abd", "deleted"), [1, 0, 0, 1, 1]),
+    steps: list[tuple[Wish, dict[str, str], set[str]]] = [
+        (first, dict.fromkeys("abc", "created"), APPLIES),
+        (second, applied, APPLIES | DELETES),
+        (second, dict.fromkeys("abd", "unchanged"), LISTS),
+        (absent, {"a": "deleted"}, DELETES),
+        (absent, {"a": "unchanged"}, LISTS),
+        (wish(name), dict.fromkeys("bd", "deleted"), DELETES),
     ]
-    for wanted, expected, met in steps:
-        faulty.set(*everywhere(fault))
+    ways = [way for way in WAYS if way in STRUCK.get(name, WAYS)]
+    # One that says nothing is asked again only within the first 8 seconds.
+    bounds = {"timeout": 1.0} if name == "silent" else {}
+    for wanted, expected, asked in steps:
+        faulty.set(*(PASSING[name].on(*WAYS[way]) for way in ways))
         began = time.monotonic()
         # How long pauses are is another test's matter.
-        assert run(through(faulty, sleep=lambda _seconds: None), wanted) == {
+        assert run(through(faulty, sleep=lambda _seconds: None, **bounds), wanted) == {
             f"{name}-{at}": verb for at, verb in expected.items()
         }
         assert time.monotonic() - began < SECONDS
-        assert faulty.met() == met
+        assert faulty.met() == [int(way in asked) for way in ways]
         settled(fleet, wanted)
 
 
@@ -162,6 +147,11 @@ def test_a_write_whose_answer_is_lost_is_done_once_and_reported_as_it_was(fleet:
     assert run(through(faulty), wish("lost", **dict.fromkeys(names, "1"))) == dict.fromkeys(names, "created")
     codes = sorted(event.code for event in real(ear.written("east")))
     assert codes == [200, 200, 201, 201, 201]
+
+    ear = listen(fleet.lab)
+    faulty.set(LOST.on("PATCH", *WRITES).repeated(2))
+    assert run(through(faulty), wish("lost", **dict.fromkeys(names, "2"))) == dict.fromkeys(names, "updated")
+    assert [event.code for event in real(ear.written("east"))] == [200] * 5
 
     ear = listen(fleet.lab)
     faulty.set(LOST.on("DELETE", *WRITES).repeated(2))
@@ -251,17 +241,6 @@ def _with(fault: Fault, authorization: str) -> Fault:
     return Fault(**{**vars(fault), "authorization": authorization})
 
 
-def failure(cluster: Cluster, wanted: Wish) -> tuple[MeshError, float]:
-    began = time.monotonic()
-    with pytest.raises(MeshError) as raised:
-        run(cluster, wanted)
-    return raised.value, time.monotonic() - began
-
-
-def rows(error: MeshError) -> Counter[str]:
-    return Counter(row["action"] for row in getattr(error, "rows", []))
-
-
 LOGIN = Fault(status=200, headers=(("content-type", "application/json"),), body='{"error": "log in first"}')
 LASTING = {
     "503": (refuses(503, "overloaded"), "overloaded"),
@@ -284,61 +263,36 @@ def test_a_server_that_fails_from_the_first_request_on_is_reported_soon(faulty: 
     assert seconds < 7
 
 
-@pytest.mark.parametrize("name", ["503", "429", "reset", "silent", "login"])
-def test_a_server_that_fails_amid_the_writes_cannot_hold_a_task(fleet: Fleet, faulty: Faulty, name: str) -> None:
+AMID = [
+    *((name, "create") for name in ("503", "429", "reset", "silent", "login")),
+    *((name, verb) for name in ("503", "silent") for verb in VERBS if verb != "create"),
+]
+
+
+@pytest.mark.parametrize(("name", "verb"), AMID)
+def test_a_server_that_fails_amid_the_writes_cannot_hold_a_task(
+    fleet: Fleet, faulty: Faulty, name: str, verb: str
+) -> None:
     fault, said = LASTING[name]
-    values = {f"amid-{name}-{number}": "1" for number in range(30)}
-    wanted = wish(f"amid-{name}", **values)
-    faulty.set(fault.on("PATCH", *WRITES).after(5).repeated(ALWAYS))
+    scope = f"{verb}-{name}"
+    before, wanted, way = operation(verb, scope)
+    run(directly(fleet), before)
+    faulty.set(fault.on(*way).after(5).repeated(ALWAYS))
     error, seconds = failure(through(faulty, timeout=1.0, connections=2), wanted)
 
     assert seconds < 10  # four times the time-out, and what was under way then
     assert said in str(error)
     assert "not sent: requests to" in str(error)
     assert isinstance(error, PartlyApplied)
-    assert rows(error) == {"created": 5}
+    assert rows(error) == {VERBS[verb]: 5}
+    # What is reported is done. What was not known to have arrived may be: only what fell silent after its work.
+    told, really = {row["name"] for row in error.rows}, done(fleet, verb, scope)
+    assert told <= really
+    assert (told < really) is (fault.fate != "")
     faulty.set()
-    again = Counter(run(through(faulty), wanted).values())
-    # Whatever was not known to have arrived is found out: only what fell silent after its work is there already.
-    assert again["created"] + again["unchanged"] == len(values)
-    assert (again["unchanged"] > 5) is (fault.fate != "")
+    again = {name for name, outcome in run(through(faulty), wanted).items() if outcome == VERBS[verb]}
+    assert again == names_of(scope) - really
     settled(fleet, wanted)
-
-
-@pytest.fixture
-def deaf_webhook(fleet: Fleet) -> Iterator[str]:
-    """The name of a webhook whose server accepts connections and says nothing."""
-    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
-        url = f"https://127.0.0.1:{server.getsockname()[1]}/"
-        webhook = {
-            "name": "silent.example.com",
-            "clientConfig": {"url": url},
-            "timeoutSeconds": 1,
-            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["*"]}],
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": NAMESPACE}},
-            "sideEffects": "None",
-            "admissionReviewVersions": ["v1"],
-            "failurePolicy": "Fail",
-        }
-        body = {
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingWebhookConfiguration",
-            "metadata": {"name": "silent"},
-            "webhooks": [webhook],
-        }
-        fleet.kubectl("east", "create", "-f", "-", stdin=json.dumps(body))
-        try:
-            yield "silent.example.com"
-        finally:
-            fleet.kubectl("east", "delete", "validatingwebhookconfiguration", "silent")
-
-
-def test_a_webhook_that_does_not_answer_is_named(fleet: Fleet, deaf_webhook: str) -> None:
-    error, seconds = failure(directly(fleet), wish("deaf", deaf="1"))
-    assert f"ConfigMap {NAMESPACE}/deaf: the admission webhook {deaf_webhook} cannot be called" in str(error)
-    assert "check that its service has ready pods" in str(error)
-    assert str(error).endswith("Nothing was applied.")
-    assert seconds < SECONDS
 
 
 def life(name: str) -> Sequence[dict[str, Any]]:
@@ -387,3 +341,34 @@ def test_a_playbook_that_fails_says_what_it_did(fleet: Fleet, faulty: Faulty) ->
     )
     assert failed.only().actions == {f"ConfigMap {NAMESPACE}/told-a": "created"}
     assert faulty.met() == [2]
+
+
+@pytest.mark.parametrize("arguments", [(), ORDINARY], ids=["in-process", "ordinary"])
+def test_a_list_that_expires_in_the_middle_of_a_playbook_begins_again(
+    fleet: Fleet, faulty: Faulty, arguments: tuple[str, ...]
+) -> None:
+    """With more objects than a page holds: all that is done is right, because all of them were seen."""
+    scope = f"paged-{len(arguments)}"
+    where = f"faults-{scope}"
+    fleet.namespace("east", where)
+    many = [config_map(where, f"{scope}-{number}", value="1") for number in range(client.PAGE + 10)]
+    run(directly(fleet), Wish(many, scope=scope, prune_kinds=[CONFIG_MAPS]))
+    changed = [config_map(where, f"{scope}-0", value="2"), *many[1:-2], config_map(where, f"{scope}-new", value="1")]
+    options = {"prune_scope": scope, "prune_kinds": ["ConfigMap"]}
+    steps = [
+        (task("resources", definition=changed, **options), {"created": 1, "updated": 1, "deleted": 2}),
+        (task("resources", definition=changed, **options), {}),
+        (task("resources", definition=changed[:3], state="absent"), {"deleted": 3}),
+        (task("resources", definition=changed[3:4], **options), {"deleted": len(changed) - 4}),
+    ]
+    settings = {"kubeconfig": str(faulty.kubeconfig), "context": "east"}
+    for step, expected in steps:
+        faulty.set(refuses(410, "The provided continue parameter is too old").on("GET", "continue="))
+        told = fleet.play(step, settings=settings, arguments=arguments).ok().only()
+        assert Counter(row.action for row in told.rows if row.action != "unchanged") == expected
+        assert faulty.met() == [1]
+    assert [item["metadata"]["name"] for item in listed(fleet, scope)] == [f"{scope}-3"]
+
+
+def listed(fleet: Fleet, scope: str) -> list[Manifest]:
+    return directly(fleet).list(CONFIG_MAPS, labels=f"meshfleet.io/scope={scope}")[0]
