@@ -129,7 +129,6 @@ def kubeconfig(remote: Remote) -> str:
         "users": [{"name": remote.name, "user": {"token": remote.token}}],
         "contexts": [{"name": remote.name, "context": {"cluster": remote.name, "user": remote.name}}],
         "current-context": remote.name,
-        "preferences": {},
     }
     return yaml.safe_dump(config, sort_keys=True)
 

@@ -364,7 +364,8 @@ def started(folder: Path) -> Iterator[World]:
             ),
             task("resources", definition=fixed),
         ).ok()
-        services = fleet.get("east", "services", "-n", ROOT)["items"]
+        # As they are in the cluster: with what the injector put into the pod.
+        live = [*fleet.get("east", "services", "-n", ROOT)["items"], *fleet.get("east", "pods", "-n", OWN)["items"]]
         certificates = folder / "identities"
         certificates.mkdir(mode=0o700)
         with (
@@ -379,5 +380,5 @@ def started(folder: Path) -> Iterator[World]:
                 {name: new_issuer(name, elliptic=name == "other") for name in ISSUERS},
                 new_issuer("forger", elliptic=False),
                 asked,
-                [*fixed, *services],
+                [*(one for one in fixed if one["kind"] != "Pod"), *live],
             )

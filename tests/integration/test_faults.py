@@ -206,6 +206,8 @@ def test_waiting_outlives_its_watches(fleet: Fleet, faulty: Faulty, fault: Fault
         "kind": "Deployment",
         "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {
+            # So that it is not ready before the wait has begun to watch.
+            "minReadySeconds": 3,
             "selector": {"matchLabels": labels},
             "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "a"}]}},
         },

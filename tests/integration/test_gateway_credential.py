@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,9 @@ def test_a_given_one_takes_its_place_and_more_clients_are_let_in(fleet: Fleet, t
     assert held(fleet, "given") == {**given, "ca.crt": files["client_roots"]}
 
 
-def test_clients_of_all_roots_are_let_in_while_the_mesh_moves_to_another_one(fleet: Fleet) -> None:
-    """Istiod is played by kubectl, which writes what it hands out."""
+def test_clients_of_all_roots_are_let_in_while_the_mesh_moves_to_another_one(make_lab: Callable[..., Lab]) -> None:
+    """Istiod is played by kubectl, which writes what it hands out: the cluster has no other."""
+    fleet = fleet_of(make_lab("east"))
     old, new, own = new_root(), new_root(), {"namespace": "credential-moved"}
     fleet.namespace("east", own["namespace"])
 

@@ -343,13 +343,14 @@ def test_the_secret_is_the_one_that_istioctl_makes(fleet: Fleet, path: tuple[str
 
 
 def made_by_istioctl(fleet: Fleet, cluster: str) -> dict[str, Any]:
-    """What `istioctl create-remote-secret` prints; the token that it makes for it is taken away again."""
+    """What `istioctl create-remote-secret` prints; a token that it makes for it is taken away again."""
     reach = [f"--kubeconfig={fleet.lab.kubeconfig}", f"--context={cluster}"]
     command = [str(fleet.lab.istioctl), "create-remote-secret", f"--name={cluster}", *reach]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     token = f"{ACCOUNT}-istio-remote-secret-token"
-    fleet.kubectl(cluster, "-n", "istio-system", "delete", "secret", token)
-    found: dict[str, Any] = yaml.safe_load(done.stdout)
+    fleet.kubectl(cluster, "-n", "istio-system", "delete", "--ignore-not-found", "secret", token)
+    found: dict[str, Any]
+    (found,) = filter(None, yaml.safe_load_all(done.stdout))
     return found
 
 

@@ -39,7 +39,9 @@ def test_what_is_ours_goes_and_nothing_else(make_lab: Callable[..., Lab]) -> Non
     hosts = fleet.folder / "solo.yml"
     hosts.write_text(yaml.safe_dump(inventory))
     there = ("-i", str(hosts), "--limit", "solo")
-    extra = GATEWAY | {"certificates_authority_path": str(fleet.folder / "authority")}
+    # The other clusters of the inventory are not there, so that nobody knows whether they have a root.
+    root = {"certificates_authority_path": str(fleet.folder / "authority"), "certificates_new_root": True}
+    extra = GATEWAY | root
     fleet.site(*there, extra=extra).ok()
     fleet.kubectl("solo", "apply", "-f", "-", stdin=yaml.safe_dump(config_map("backend", "theirs")))
     theirs = {
