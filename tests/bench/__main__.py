@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -58,7 +58,7 @@ class Bench:
     rounds: int
     objects: int
     tasks: int
-    lives: tuple[int, ...]
+    lives: int
 
     @property
     def environment(self) -> dict[str, str]:
@@ -311,22 +311,21 @@ def life(bench: Bench) -> tuple[Table, list[Aim]]:
     rows: list[tuple[str, ...]] = []
     slowest: dict[str, float] = {}
     for milliseconds in (0, 20):
-        for count in bench.lives:
-            taken = lives(bench, count, milliseconds)
-            for step in STEPS:
-                tried, at_once, core, kubectl = (taken[way.name, step] for way in WAYS)
-                factors: list[str] = []
-                for name, own in (("dry runs first", tried), ("at once", at_once)):
-                    beyond = own.seconds - starts[START[True]].seconds
-                    of_core = (core.seconds - starts[START[False]].seconds) / beyond
-                    of_kubectl = kubectl.seconds / own.seconds
-                    factors += [seconds(own.seconds), f"{of_core:.0f}", f"{of_kubectl:.1f}"]
-                    for other, factor in (("kubernetes.core", of_core), ("kubectl", of_kubectl)):
-                        cell = f"{name}, {other}, {milliseconds} ms"
-                        slowest[cell] = min(factor, slowest.get(cell, factor))
-                memory = "/".join(f"{one.mebibytes:.0f}" for one in (tried, core, kubectl))
-                row = (f"{count} {step}", f"{milliseconds} ms", seconds(core.seconds), seconds(kubectl.seconds))
-                rows.append((*row, *factors, memory))
+        taken = lives(bench, bench.lives, milliseconds)
+        for step in STEPS:
+            tried, at_once, core, kubectl = (taken[way.name, step] for way in WAYS)
+            factors: list[str] = []
+            for name, own in (("dry runs first", tried), ("at once", at_once)):
+                beyond = own.seconds - starts[START[True]].seconds
+                of_core = (core.seconds - starts[START[False]].seconds) / beyond
+                of_kubectl = kubectl.seconds / own.seconds
+                factors += [seconds(own.seconds), f"{of_core:.0f}", f"{of_kubectl:.1f}"]
+                for other, factor in (("kubernetes.core", of_core), ("kubectl", of_kubectl)):
+                    cell = f"{name}, {other}, {milliseconds} ms"
+                    slowest[cell] = min(factor, slowest.get(cell, factor))
+            memory = "/".join(f"{one.mebibytes:.0f}" for one in (tried, core, kubectl))
+            row = (step, f"{milliseconds} ms", seconds(core.seconds), seconds(kubectl.seconds))
+            rows.append((*row, *factors, memory))
     notes = (
         "Each way takes objects of its own through the four steps, one task or command a step; with 20 ms, a relay"
         " holds back all data for 10 ms each way. Seconds are of the whole command. × core: how many times as long"
@@ -340,7 +339,7 @@ def life(bench: Bench) -> tuple[Table, list[Aim]]:
         *("objects", "delay", "kubernetes.core", "kubectl"),
         *("ours", "× core", "× kubectl", "at once", "× core", "× kubectl", "MiB"),
     )
-    return Table("The life of many objects", notes, columns, rows), [
+    return Table(f"The life of {bench.lives} objects", notes, columns, rows), [
         Aim(f"the least factor over 20 ms: {name}, {other}", slowest[f"{name}, {other}, 20 ms"], aim, "×", more=True)
         for name in ("dry runs first", "at once")
         for other, aim in (("kubernetes.core", 10), ("kubectl", 1))
@@ -507,6 +506,15 @@ PARTS = {
 }
 
 
+def parts(
+    bench: Bench, titles: Iterable[str], lives: Sequence[int]
+) -> Iterator[tuple[str, Callable[[], tuple[Table, list[Aim]]]]]:
+    """What is to be measured: each part once, the life for each number of objects."""
+    for title in titles:
+        for count in lives if title == "life" else lives[:1]:
+            yield title, partial(PARTS[title], replace(bench, lives=count))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
@@ -519,14 +527,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         lab = Lab(folder / "lab")
-        bench = Bench(lab, folder, told.rounds, told.objects, told.tasks, tuple(told.lives))
+        bench = Bench(lab, folder, told.rounds, told.objects, told.tasks, told.lives[0])
         try:
             lab.up(list(CLUSTERS))
             if told.part and told.part[0] not in ("site", "checks"):
                 site_run(bench)  # the others need what it installs
-            for title in told.part or PARTS:
+            for title, part in parts(bench, told.part or PARTS, told.lives):
                 print(f"{title} …", file=sys.stderr, flush=True)
-                text = section(*PARTS[title](bench), how(1 if title == "life" else told.rounds))
+                text = section(*part(), how(1 if title == "life" else told.rounds))
                 print(text, flush=True)
                 if told.write:
                     PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), INTRO, [text]), encoding="utf-8")
