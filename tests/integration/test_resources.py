@@ -110,14 +110,14 @@ def test_prune_keeps_to_its_scope(fleet: Fleet) -> None:
     elsewhere = config_map("resources-elsewhere", "scoped-away")
     first, second = config_map(NAMESPACE, "scoped-one"), config_map(NAMESPACE, "scoped-two")
     fleet.play(
-        task("resources", definition=[first, second, elsewhere], prune_scope="shop"),
-        task("resources", definition=config_map(NAMESPACE, "other-scope"), prune_scope="shops"),
+        task("resources", definition=[first, second, elsewhere], prune_scope="stall"),
+        task("resources", definition=config_map(NAMESPACE, "other-scope"), prune_scope="stalls"),
         task("resources", definition=config_map(NAMESPACE, "no-scope")),
     ).ok()
     fleet.kubectl("east", "-n", NAMESPACE, "create", "configmap", "by-hand")
-    assert live(fleet, "scoped-one")["metadata"]["labels"] == {SCOPE: "shop"}
+    assert live(fleet, "scoped-one")["metadata"]["labels"] == {SCOPE: "stall"}
 
-    pruned = fleet.resources([first], prune_scope="shop").ok().only()
+    pruned = fleet.resources([first], prune_scope="stall").ok().only()
 
     assert pruned.actions == {
         "ConfigMap resources/scoped-one": "unchanged",
