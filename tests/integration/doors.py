@@ -13,7 +13,6 @@ import json
 import socket
 import socketserver
 import ssl
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -29,6 +28,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ansible_collections.meshfleet.istio.plugins.module_utils import authority
+
+from .servers import served
 
 SECONDS = 10
 REFUSED = 418
@@ -186,23 +187,10 @@ class _EchoServer(socketserver.ThreadingTCPServer):
 
 
 @contextmanager
-def _served(server: socketserver.BaseServer) -> Iterator[None]:
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-@contextmanager
 def echo() -> Iterator[int]:
     """A service that sends back what it gets, and its port."""
-    server = _EchoServer(("127.0.0.1", 0), _Echo)
-    with _served(server):
-        yield server.server_address[1]
+    with served(_EchoServer(("127.0.0.1", 0), _Echo)) as port:
+        yield port
 
 
 @dataclass(frozen=True)
@@ -234,9 +222,8 @@ def answering(*, refuses: bool = False) -> Iterator[Answering]:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-    with _served(server):
-        yield Answering(server.server_address[1], asked)
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Answer)) as port:
+        yield Answering(port, asked)
 
 
 class Issuer(NamedTuple):

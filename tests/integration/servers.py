@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import TCPServer
 from typing import Any
 
 from tests.lab import pki
@@ -92,12 +93,13 @@ def reviewer(folder: Path) -> Iterator[tuple[Reviewer, Path]]:
         def log_message(self, *_: Any) -> None:
             """Tests look at what is recorded."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        listening.daemon_threads = True
-        listening.socket = tls.wrap_socket(listening.socket, server_side=True)
-        found = Reviewer(f"https://127.0.0.1:{listening.server_port}/")
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    listening.daemon_threads = True
+    listening.socket = tls.wrap_socket(listening.socket, server_side=True)
+    found = Reviewer(f"https://127.0.0.1:{listening.server_port}/")
+    with served(listening):
         try:
-            yield from _served(listening, (found, trusted))
+            yield found, trusted
         finally:
             found._over.set()
 
@@ -144,17 +146,21 @@ def recorder(folder: Path, answers: Answers | None = None) -> Iterator[tuple[Ser
         def log_message(self, *_: Any) -> None:
             """Tests look at what is recorded."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        listening.socket = tls.wrap_socket(listening.socket, server_side=True)
-        server = Server(f"https://127.0.0.1:{listening.server_port}")
-        yield from _served(listening, (server, trusted))
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    listening.socket = tls.wrap_socket(listening.socket, server_side=True)
+    server = Server(f"https://127.0.0.1:{listening.server_port}")
+    with served(listening):
+        yield server, trusted
 
 
-def _served(listening: ThreadingHTTPServer, shown: Any) -> Iterator[Any]:
-    thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.05})
+@contextmanager
+def served(server: TCPServer) -> Iterator[int]:
+    """The port of a server, which serves in a thread of its own to the end of the block."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
-        yield shown
+        yield server.server_address[1]
     finally:
-        listening.shutdown()
+        server.shutdown()
+        server.server_close()
         thread.join()

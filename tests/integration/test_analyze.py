@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +17,7 @@ from tests.lab.proxies import address
 
 from .mesh import story
 from .playbook import ORDINARY, Fleet, Manifest, Result, listen, real, task
+from .servers import served
 from .test_trust import new_root
 
 REFERENCED = "IST0101"
@@ -205,14 +205,8 @@ def metrics() -> Iterator[int]:
             self.end_headers()
             self.wfile.write(METRICS.encode())
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port:
+        yield port
 
 
 def proxied(fleet: Fleet, name: str, port: int) -> None:

@@ -6,7 +6,6 @@ import http.client
 import json
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from tests.lab.waiting import until
 
 from .conftest import running
 from .playbook import Fleet, fleet_of, task
+from .servers import served
 from .test_trust import Root, new_root
 
 HOST = "service-b.mesh.internal"
@@ -54,15 +54,8 @@ class Application(BaseHTTPRequestHandler):
 
 @contextmanager
 def application() -> Iterator[int]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Application)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Application)) as port:
+        yield port
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import queue
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,6 +19,7 @@ from tests.lab.proxies import STOCK_ENVOY, address, gateway, identity
 
 from .conftest import running
 from .playbook import fleet_of
+from .servers import served
 from .test_data_path import HOST, application, asked
 
 Span = dict[str, Any]
@@ -49,14 +49,8 @@ def collector(spans: queue.Queue[Span]) -> Iterator[int]:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    with ThreadingHTTPServer((address(), 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(ThreadingHTTPServer((address(), 0), Handler)) as port:
+        yield port
 
 
 def service(port: int) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from tests.lab.proxies import Proxy, address, sidecar
 
 from .playbook import Fleet
+from .servers import served
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,10 @@ class _Application(BaseHTTPRequestHandler):
 def application(name: str) -> Iterator[int]:
     """The port of a small server on loopback that says who it is."""
     handler = type("Application", (_Application,), {"name": name})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    with served(server) as port:
+        yield port
 
 
 @contextmanager
