@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from . import shapes
 from .client import Cluster
 from .errors import ApiError
 from .kinds import DEFINITION, TABLE, Kind
 from .manifests import Manifest
-from .observe import each
+from .observe import Listing, each, listed
 from .plan import Action
 
 MANY = 16
@@ -30,11 +31,12 @@ def refusable(cluster: Cluster, deletions: Sequence[Action]) -> list[Action]:
     if len(deletions) < MANY:
         return list(deletions)
     try:
-        judges = [judge for found in each(cluster, lambda name: _judges(cluster, name), _JUDGES) for judge in found]
+        found = each(cluster, lambda name: listed(cluster, Listing(TABLE[_GROUP, name])), _JUDGES)
     except ApiError as error:
         if error.code != 403:
             raise
         return list(deletions)
+    judges = [judge for items in found for judge in items or ()]
     places = sorted(
         {_place(action) for action in deletions if action.kind.rank > DEFINITION and not judged(action.kind, judges)}
     )
@@ -69,15 +71,6 @@ def _matches(rule: Mapping[str, Any], kind: Kind) -> bool:
     )
 
 
-def _judges(cluster: Cluster, name: str) -> list[Manifest]:
-    try:
-        return cluster.list(TABLE[_GROUP, name])[0]
-    except ApiError as error:
-        if error.unknown_kind:
-            return []
-        raise
-
-
 def _place(action: Action) -> tuple[Kind, str]:
     return action.kind, action.identity.namespace
 
@@ -92,4 +85,5 @@ def _may_delete(cluster: Cluster, kind: Kind, namespace: str) -> bool:
         "kind": "SelfSubjectAccessReview",
         "spec": {"resourceAttributes": attributes},
     }
-    return bool(cluster.request("POST", _REVIEWS, body=review).body["status"].get("allowed"))
+    answer = cluster.request("POST", _REVIEWS, body=review, decode=shapes.shaped(status=dict)).body
+    return bool(answer["status"].get("allowed"))

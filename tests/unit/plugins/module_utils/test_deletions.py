@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,18 +68,18 @@ class Server:
     asked: list[str] = field(default_factory=list)
     bounds: Bounds = field(default_factory=lambda: Bounds(connections=1))
 
-    def list(self, kind: Kind) -> tuple[list[Manifest], str]:
+    def list(self, kind: Kind, _namespace: None, **_selectors: None) -> tuple[list[Manifest], str]:
         self.asked.append(kind.kind)
         found = self.judges.get(kind.kind, [])
         if isinstance(found, ApiError):
             raise found
         return found, "1"
 
-    def request(self, _method: str, _path: str, *, body: Any) -> Answer:
+    def request(self, _method: str, _path: str, *, body: Any, decode: Any) -> Answer:
         attributes = body["spec"]["resourceAttributes"]
         namespace = attributes.get("namespace", "")
         self.asked.append(f"{attributes['verb']} {attributes['resource']} {namespace}")
-        return Answer({"status": {"allowed": namespace in self.allowed}})
+        return Answer(decode(json.dumps({"status": {"allowed": namespace in self.allowed}}).encode()))
 
 
 def deletions(kind: Kind, namespace: str | None, count: int) -> list[Action]:
